@@ -1,0 +1,28 @@
+"""hierjax: representations that respect a class hierarchy, in JAX."""
+
+import importlib
+
+from hierjax.hierarchy import Hierarchy
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "data",
+    "distances",
+    "evaluation",
+    "losses",
+    "metrics",
+    "models",
+    "objectives",
+    "plotting",
+    "training",
+)
+
+__all__ = ["Hierarchy", *_SUBMODULES]
+
+
+def __getattr__(name: str):
+    """Import a part on first use: Orbax, scikit-learn and matplotlib are slow to load."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"hierjax.{name}")
+    raise AttributeError(f"module 'hierjax' has no attribute {name!r}")

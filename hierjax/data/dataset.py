@@ -1,0 +1,179 @@
+"""A labelled data set with its tree and its splits, checked once on construction."""
+
+import dataclasses
+
+import numpy as np
+
+from hierjax.errors import UserError
+from hierjax.hierarchy import Hierarchy
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows of features, their labels in a tree, and who may be trained on.
+
+    Attributes:
+      name: Where the data come from; opens every error message.
+      features: ``[N, ...]`` finite numbers, kept as float32.
+      labels: ``[N, L]`` true node ids, coarsest first; -1 is unknown, a suffix.
+      hierarchy: The label tree.
+      splits: Row indices of 'train', 'validation' and 'test'; the last two may be
+        missing. No row is in two splits; rows in no split are unused.
+      units: ``[N]`` id of the unit to resample in a bootstrap (a recording place, an
+        instrument); None makes every row its own unit.
+      unit_name: What a unit is, in one word.
+      train_labels: ``[N, L]`` what training may see; None copies ``labels``.
+    """
+
+    name: str
+    features: np.ndarray
+    labels: np.ndarray
+    hierarchy: Hierarchy
+    splits: dict[str, np.ndarray]
+    units: np.ndarray | None = None
+    unit_name: str = "row"
+    train_labels: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Brings the arrays to their types and checks all of them.
+
+        Raises:
+          UserError: Sizes disagree, a label is not in the tree, a feature is not
+            finite, or a split is unknown, empty, out of range or overlaps another.
+        """
+        # Too large for float32 becomes infinite, which is refused below.
+        with np.errstate(over="ignore"):
+            features = np.asarray(self.features, np.float32)
+        if features.ndim < 2:
+            raise UserError(
+                f"{self.name}: features must be [N, ...], got shape {features.shape}"
+            )
+        size = len(features)
+        labels = self._int32("labels", self.labels)
+        if self.train_labels is None:
+            train_labels = labels
+        else:
+            train_labels = self._int32("train_labels", self.train_labels)
+        if self.units is None:
+            units = np.arange(size, dtype=np.int32)
+        else:
+            units = self._int32("units", self.units)
+        splits = {
+            split: self._int32(f"split {split!r}", rows)
+            for split, rows in self.splits.items()
+        }
+
+        for what, array, shape in (
+            ("labels", labels, (size, self.hierarchy.num_levels)),
+            ("train_labels", train_labels, (size, self.hierarchy.num_levels)),
+            ("units", units, (size,)),
+        ):
+            if array.shape != shape:
+                raise UserError(
+                    f"{self.name}: {what} must have shape {shape} to fit the features "
+                    f"and the tree, got {array.shape}"
+                )
+        self._check_finite(features)
+        self._check_labels("labels", labels)
+        if train_labels is not labels:
+            self._check_labels("train_labels", train_labels)
+        self._check_splits(splits, size)
+
+        for field, value in (
+            ("features", features),
+            ("labels", labels),
+            ("splits", splits),
+            ("units", units),
+            ("train_labels", train_labels),
+        ):
+            object.__setattr__(self, field, value)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Returns the row indices of a split, int32.
+
+        Raises:
+          UserError: There is no such split; the message lists those there are.
+        """
+        if split not in self.splits:
+            there = ", ".join(repr(name) for name in self.splits)
+            raise UserError(f"{self.name}: no split {split!r}; there are {there}")
+        return self.splits[split]
+
+    def _int32(self, what: str, values: np.ndarray) -> np.ndarray:
+        array = np.asarray(values)
+        if array.size and array.dtype.kind not in "iu":
+            raise UserError(f"{self.name}: {what} must be integers, got {array.dtype}")
+        return array.astype(np.int32, copy=False)
+
+    def _check_finite(self, features: np.ndarray) -> None:
+        finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
+        if not finite.all():
+            raise UserError(
+                f"{self.name}: row {np.argmin(finite)} has a feature that is not "
+                "finite; remove or mend such rows"
+            )
+
+    def _check_labels(self, what: str, labels: np.ndarray) -> None:
+        """Every known label must be a node whose parent is the label before it."""
+        known = labels >= 0
+        low = labels < -1
+        high = labels >= np.array(self.hierarchy.nodes_per_level)
+        if (low | high).any():
+            row, level = np.argwhere(low | high)[0]
+            raise UserError(
+                f"{self.name}: {what} row {row} has {labels[row, level]} at level "
+                f"{level}, accepted are -1 (unknown) and 0 to "
+                f"{self.hierarchy.nodes_per_level[level] - 1}"
+            )
+        gap = known[:, 1:] & ~known[:, :-1]
+        if gap.any():
+            row, level = np.argwhere(gap)[0]
+            raise UserError(
+                f"{self.name}: {what} row {row} is known at level {level + 1} but not "
+                f"at level {level}; unknown levels must be the last ones"
+            )
+        ancestors = self.hierarchy.ancestors
+        for level in range(1, labels.shape[1]):
+            parent = np.empty(self.hierarchy.nodes_per_level[level], np.int32)
+            parent[ancestors[:, level]] = ancestors[:, level - 1]
+            wrong = known[:, level] & (parent[labels[:, level]] != labels[:, level - 1])
+            if wrong.any():
+                row = np.argmax(wrong)
+                child = self.hierarchy.node_names(level)[labels[row, level]]
+                above = self.hierarchy.node_names(level - 1)[labels[row, level - 1]]
+                raise UserError(
+                    f"{self.name}: {what} row {row} puts {child!r} under {above!r}, "
+                    "which is not its parent in the tree"
+                )
+
+    def _check_splits(self, splits: dict[str, np.ndarray], size: int) -> None:
+        if "train" not in splits or not set(splits) <= set(SPLITS):
+            raise UserError(
+                f"{self.name}: splits must be 'train' and, if wanted, 'validation' and "
+                f"'test', got {sorted(splits)}"
+            )
+        owner = np.full(size, "", "<U10")
+        for split, rows in splits.items():
+            if rows.ndim != 1 or not rows.size:
+                raise UserError(
+                    f"{self.name}: split {split!r} must be a non-empty list of rows, "
+                    f"got shape {rows.shape}"
+                )
+            outside = (rows < 0) | (rows >= size)
+            if outside.any():
+                raise UserError(
+                    f"{self.name}: split {split!r} names row {rows[outside][0]}, "
+                    f"accepted are 0 to {size - 1}"
+                )
+            taken = owner[rows] != ""
+            if taken.any():
+                row = rows[taken][0]
+                raise UserError(
+                    f"{self.name}: row {row} is in split {split!r} and in split "
+                    f"{str(owner[row])!r}"
+                )
+            owner[rows] = split
+            if len(np.unique(rows)) < len(rows):
+                raise UserError(f"{self.name}: split {split!r} names a row twice")

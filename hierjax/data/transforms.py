@@ -1,0 +1,161 @@
+"""Pure functions from data set to data set.
+
+Statistics come from the training split alone. What hides labels changes `train_labels`
+of the training split as it is at that moment, so `refit` comes before it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from hierjax.data.dataset import Dataset
+from hierjax.errors import UserError
+from hierjax.hierarchy import UNKNOWN
+
+
+def standardize(dataset: Dataset) -> Dataset:
+    """Brings every feature to mean 0 and standard deviation 1 over the training rows.
+
+    A feature that is constant there becomes 0 in every row.
+    """
+    train = dataset.features[dataset.rows("train")].astype(np.float64)
+    constant = train.max(axis=0) == train.min(axis=0)
+    scale = np.where(constant, np.inf, train.std(axis=0))
+    features = (dataset.features - train.mean(axis=0)) / scale
+    return dataclasses.replace(dataset, features=features)
+
+
+def refit(dataset: Dataset) -> Dataset:
+    """Moves the validation rows into training; no validation split is left."""
+    train = np.sort(np.concatenate([dataset.rows("train"), dataset.rows("validation")]))
+    splits = {
+        split: rows for split, rows in dataset.splits.items() if split != "validation"
+    }
+    return dataclasses.replace(dataset, splits=splits | {"train": train})
+
+
+def hide_fine_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Hides the finest level of a random part of the training labels.
+
+    Stratified by class: of every class, and of all training rows together, the part is
+    met to within one row. With more than two levels only the last one is hidden.
+
+    Args:
+      dataset: What to change; only `train_labels` of the training split changes.
+      fraction: Part to hide, 0 to 1; rows whose finest level is unknown anyway count.
+      seed: Non-negative integer.
+
+    Raises:
+      UserError: The fraction is outside 0..1.
+    """
+    if not 0 <= fraction <= 1:
+        raise UserError(f"the fraction to hide must be from 0 to 1, got {fraction}")
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(dataset.rows("train"))
+    rows = rows[np.argsort(dataset.labels[rows, -1], kind="stable")]
+    # Every row at which the running total passes a whole number, from a random start.
+    total = np.floor(np.arange(len(rows) + 1) * fraction + rng.random())
+    train_labels = dataset.train_labels.copy()
+    train_labels[rows[np.diff(total) > 0], -1] = UNKNOWN
+    return dataclasses.replace(dataset, train_labels=train_labels)
+
+
+def drop_incomplete(dataset: Dataset) -> Dataset:
+    """Leaves only training rows whose `train_labels` are known at every level.
+
+    Raises:
+      UserError: No training row would be left.
+    """
+    rows = dataset.rows("train")
+    complete = rows[(dataset.train_labels[rows] != UNKNOWN).all(axis=1)]
+    if not complete.size:
+        raise UserError(
+            f"{dataset.name}: no training row is labelled at every level; nothing is "
+            "left to train on"
+        )
+    return dataclasses.replace(dataset, splits=dataset.splits | {"train": complete})
+
+
+def coarse_only(dataset: Dataset) -> Dataset:
+    """Hides the finest level of all training labels, in every row of the data set.
+
+    Truth, tree and evaluation keep all L levels. The known part,
+    ``train_labels[:, :-1]``, is what `Hierarchy.coarsen` of the first L - 1 levels
+    calls complete labels: a loss that cannot do with unknown ones takes that.
+
+    Raises:
+      UserError: The tree has one level only.
+    """
+    if dataset.hierarchy.num_levels == 1:
+        raise UserError(f"{dataset.name}: a tree of one level has no coarse labels")
+    train_labels = dataset.train_labels.copy()
+    train_labels[:, -1] = UNKNOWN
+    return dataclasses.replace(dataset, train_labels=train_labels)
+
+
+def pca(dataset: Dataset, dims: int) -> Dataset:
+    """Projects the flattened features on the training split's principal components.
+
+    Centred, not whitened; the solver's random state is fixed.
+
+    Args:
+      dataset: Features ``[N, ...]``.
+      dims: Components to keep, at most the features and at most the training rows.
+
+    Returns:
+      Features ``[N, dims]``.
+
+    Raises:
+      UserError: dims is out of range.
+    """
+    from sklearn import decomposition
+
+    flat = dataset.features.reshape(len(dataset.features), -1)
+    train = flat[dataset.rows("train")]
+    if not 1 <= dims <= min(train.shape):
+        raise UserError(
+            f"{dataset.name}: PCA of {train.shape[0]} training rows with "
+            f"{train.shape[1]} features keeps 1 to {min(train.shape)} dimensions, got "
+            f"{dims}"
+        )
+    fitted = decomposition.PCA(dims, random_state=0).fit(train)
+    return dataclasses.replace(dataset, features=fitted.transform(flat))
+
+
+def add_noise(dataset: Dataset, ratio: float, seed: int) -> Dataset:
+    """Adds Gaussian noise to every row of every split.
+
+    Args:
+      dataset: What to change.
+      ratio: Standard deviation of the noise, as a multiple of each feature's own over
+        the training rows; 0 or more.
+      seed: Non-negative integer.
+
+    Raises:
+      UserError: The ratio is negative or not finite.
+    """
+    if not 0 <= ratio < np.inf:
+        raise UserError(f"the noise ratio must be 0 or more, got {ratio}")
+    deviation = dataset.features[dataset.rows("train")].std(axis=0, dtype=np.float64)
+    noise = np.random.default_rng(seed).standard_normal(dataset.features.shape)
+    return dataclasses.replace(
+        dataset, features=dataset.features + ratio * deviation * noise
+    )
+
+
+def shuffle_hierarchy(dataset: Dataset, seed: int) -> Dataset:
+    """Re-assigns the classes at random to the places of the tree.
+
+    The random-hierarchy control of the rank-based loss (arXiv 2110.05941): tree,
+    `labels` and `train_labels` all follow `Hierarchy.shuffled`; class ids stay. What
+    `train_labels` did not know it does not know now. A row whose class is unknown in
+    the truth has no place in the new tree and becomes unknown at every level.
+    """
+    hierarchy = dataset.hierarchy.shuffled(seed)
+    labels = hierarchy.labels_of(dataset.labels[:, -1])
+    return dataclasses.replace(
+        dataset,
+        hierarchy=hierarchy,
+        labels=labels,
+        train_labels=np.where(dataset.train_labels == UNKNOWN, UNKNOWN, labels),
+    )

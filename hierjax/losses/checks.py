@@ -1,0 +1,43 @@
+"""Static checks that open every loss: rank, dtype and sizes, shapes in the message."""
+
+import jax
+import jax.numpy as jnp
+
+
+def as_floats(name: str, x: jax.Array, ndim: int) -> jax.Array:
+    """``x`` as a JAX array; it must hold floats in ``ndim`` dimensions."""
+    x = jnp.asarray(x)
+    if x.ndim != ndim or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must be a float array of {ndim} dimensions, got {x.dtype} "
+            f"{x.shape}"
+        )
+    return x
+
+
+def as_labels(labels: jax.Array, num_rows: int) -> jax.Array:
+    """``labels`` as a JAX array; it must hold integers ``[num_rows, L]``."""
+    labels = jnp.asarray(labels)
+    if labels.ndim != 2 or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels must be an integer array [B, L], got {labels.dtype} {labels.shape}"
+        )
+    if labels.shape[0] != num_rows:
+        raise ValueError(f"{labels.shape[0]} labels for {num_rows} embeddings")
+    return labels
+
+
+def valid_rows(where: jax.Array | None, num_rows: int) -> jax.Array:
+    """``where`` as bool ``[B]``; all True where it is None."""
+    if where is None:
+        return jnp.ones((num_rows,), bool)
+    where = jnp.asarray(where)
+    if where.shape != (num_rows,):
+        raise ValueError(f"where must have shape ({num_rows},), got {where.shape}")
+    return where.astype(bool)
+
+
+def check_option(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    """Require one of the accepted strings."""
+    if value not in accepted:
+        raise ValueError(f"{name} is {value!r}, accepted are {accepted}")

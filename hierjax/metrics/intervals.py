@@ -1,0 +1,104 @@
+"""How sure a mean is: bootstrap intervals over rows or units, t intervals over seeds.
+
+The interval of a *gain* needs the paired differences: pass ``ours - theirs``, row by
+row. Comparing two separate intervals throws the pairing away.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from hierjax.errors import UserError
+
+_DRAWS_AT_A_TIME = 1 << 20
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    *,
+    units: np.ndarray | None = None,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of the mean (Efron 1979).
+
+    With ``units`` whole units are drawn (cluster bootstrap): rows of one recording or
+    one animal are not independent, and an interval over rows would be too narrow. The
+    mean of a resample is the total over its units divided by their number of rows.
+
+    Args:
+      values: ``[N]``; NaN values are skipped. For a gain, the paired differences.
+      units: ``[N]`` ids of the units to draw; by default every row is one.
+      confidence: between 0 and 1.
+      num_resamples: resamples drawn.
+      seed: the same seed gives the same interval.
+
+    Returns:
+      The mean of ``values`` and the interval; all NaN without values, low and high
+      NaN with a single unit, which says nothing about others.
+    """
+    values = _checked_values(values, confidence)
+    if num_resamples < 1:
+        raise UserError(f"num_resamples must be at least 1, found {num_resamples}")
+    units = np.arange(len(values)) if units is None else np.asarray(units)
+    if units.shape != values.shape:
+        raise UserError(
+            "units must name one unit for every value, "
+            f"found {units.shape} for {values.shape}"
+        )
+    known = ~np.isnan(values)
+    values = values[known]
+    _, ids = np.unique(units[known], return_inverse=True)
+    sizes, totals = np.bincount(ids), np.bincount(ids, values)
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(sizes) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    rng = np.random.default_rng(seed)
+    means = np.empty(num_resamples)
+    step = max(1, _DRAWS_AT_A_TIME // len(sizes))
+    for start in range(0, num_resamples, step):
+        resamples = means[start : start + step]
+        drawn = rng.integers(len(sizes), size=(len(resamples), len(sizes)))
+        resamples[:] = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high))
+
+
+def seed_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Mean over seeds and its Student t interval, mean +- t s / sqrt(S).
+
+    Args:
+      values: ``[S]``, one result per seed. NaN is not skipped, so that a failed seed
+        shows.
+      confidence: between 0 and 1.
+
+    Returns:
+      The mean and the interval; low and high are NaN for fewer than 2 seeds.
+    """
+    values = _checked_values(values, confidence)
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(values) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error)
+    return Interval(mean, mean - half, mean + half)
+
+
+def _checked_values(values: np.ndarray, confidence: float) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1:
+        raise UserError(f"values must have shape [N], found {values.shape}")
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence must lie between 0 and 1, found {confidence}")
+    return values

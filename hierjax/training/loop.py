@@ -1,0 +1,261 @@
+"""The training loop, free of flags: what notebooks and the command line both call."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hierjax import evaluation
+from hierjax.data.dataset import Dataset
+from hierjax.data.samplers import make_sampler
+from hierjax.errors import UserError
+from hierjax.objectives import Objective
+from hierjax.training.config import Config
+from hierjax.training.optimizers import make_optimizer
+from hierjax.training.state import State, create_state
+from hierjax.training.step import AXIS, make_embed, make_train_step
+from hierjax.training.writer import MetricWriter, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What `fit` returns.
+
+    Attributes:
+      state: the best state on validation; the last one without a validation split.
+      last_state: the state after the last step.
+      best_step: step of ``state``.
+      best_value: its selection measure, NaN without a validation split.
+      records: the numbers written along the way, a dict a record.
+      embed: ``rows [N] -> embeddings [N, D]`` of the data set with ``state``.
+    """
+
+    state: State
+    last_state: State
+    best_step: int
+    best_value: float
+    records: list[dict]
+    embed: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass
+class _Selection:
+    """The best validation value so far and how long ago it was."""
+
+    best_value: float = -math.inf
+    best_step: int = 0
+    evaluations_since: int = 0
+
+    def update(self, value: float, step: int) -> bool:
+        """Note a value; True if it is the best so far."""
+        if value > self.best_value:
+            self.best_value, self.best_step = value, step
+            self.evaluations_since = 0
+            return True
+        self.evaluations_since += 1
+        return False
+
+
+def _call_length(config: Config) -> int:
+    """Largest divisor of the evaluation interval not above ``steps_per_call``."""
+    limit = min(config.steps_per_call, config.eval_every)
+    return max(k for k in range(1, limit + 1) if config.eval_every % k == 0)
+
+
+def _check_batch(config: Config, objective: Objective, num_devices: int) -> None:
+    unit = objective.tuple_size * num_devices
+    if config.batch_size % unit:
+        rows = f" x {objective.tuple_size} rows a tuple" * (objective.tuple_size > 1)
+        raise UserError(
+            f"batch_size {config.batch_size} does not divide by {num_devices} "
+            f"devices{rows}; the nearest sizes are "
+            f"{max(config.batch_size // unit, 1) * unit} and "
+            f"{(config.batch_size // unit + 1) * unit}"
+        )
+    if (objective.tuple_size > 1) != (config.sampler == "tuples"):
+        raise UserError(
+            f"sampler {config.sampler!r} does not fit an objective with tuples of "
+            f"{objective.tuple_size} rows"
+        )
+
+
+def embedder(
+    model: nn.Module, state: State, features: jax.Array, devices: tuple, block: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Embed any rows of device-resident features in padded blocks.
+
+    Args:
+      model: encoder.
+      state: with its parameters.
+      features: ``[N, ...]``, replicated over ``devices``.
+      devices: devices to share the work.
+      block: rows a device and call.
+
+    Returns:
+      ``rows [M] -> float32 [M, D]``.
+    """
+    forward = make_embed(model, devices=devices)
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        rows = np.asarray(rows, np.int32)
+        size = block * len(devices)
+        padded = np.pad(rows, (0, -len(rows) % size), mode="edge")
+        parts = [
+            np.asarray(forward(state, features, part.reshape(len(devices), -1)))
+            for part in padded.reshape(-1, size)
+        ]
+        embeddings = np.concatenate(parts).reshape(len(padded), -1)
+        return embeddings[: len(rows)]
+
+    return embed
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    data: Dataset,
+    config: Config,
+    workdir: str | pathlib.Path | None = None,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    num_devices: int | None = None,
+    verbose: bool = False,
+) -> Result:
+    """Train a model and keep its best state on validation.
+
+    Without a validation split there is no selection and no early stopping: all steps
+    are run and the last state is returned. With a workdir the run is logged and
+    checkpointed there and continues from its last checkpoint, giving the same numbers
+    as a run that was never interrupted.
+
+    Args:
+      model: Linen encoder ``(inputs [B, ...], train) -> embeddings [B, D]``.
+      objective: see `objectives`.
+      data: features, labels and splits; held on every device.
+      config: settings of the loop.
+      workdir: directory of the run, or None to write nothing.
+      optimizer: replaces the one that ``config`` describes.
+      augment: see `make_train_step`.
+      num_devices: local devices to use; None: all.
+      verbose: show progress on the terminal.
+
+    Raises:
+      UserError: for a batch that the devices cannot share, a missing split, an unknown
+        selection measure, or a loss that is not finite (naming the step).
+    """
+    devices = jax.local_devices()
+    if num_devices is not None:
+        if not 1 <= num_devices <= len(devices):
+            raise UserError(
+                f"num_devices must be in 1..{len(devices)} here, got {num_devices}"
+            )
+        devices = devices[:num_devices]
+    devices = tuple(devices)
+    _check_batch(config, objective, len(devices))
+    train_rows = data.rows("train")
+    validate = "validation" in data.splits
+    if validate:
+        evaluation.check_selection(config.selection, data.hierarchy)
+    optimizer = optimizer or make_optimizer(config)
+    sampler = make_sampler(
+        config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
+    )
+    replicated = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    place = lambda tree: jax.device_put(tree, replicated)  # noqa: E731
+    features, labels = place((data.features, data.train_labels))
+    key = place(jax.random.key(config.seed))
+    train_step = make_train_step(
+        model, objective, optimizer.update, augment=augment, devices=devices
+    )
+    state = place(
+        create_state(model, objective, optimizer, features[:1], config.seed)
+    )
+    best, selection = jax.device_get(state), _Selection()
+
+    checkpoints = None
+    if workdir is not None:
+        # Imported here: Orbax is slow to load and short runs go without.
+        from hierjax.training.checkpoints import Checkpoints
+
+        workdir = pathlib.Path(workdir)
+        checkpoints = Checkpoints(workdir / "checkpoints")
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            last, best, progress = restored
+            state, selection = place(last), _Selection(**progress)
+    step = saved_step = int(state.step)
+    writer = MetricWriter(workdir, step)
+    bar = Progress(config.num_steps, step, enabled=verbose)
+    call_length = _call_length(config)
+
+    def patience_left():
+        return not config.patience or selection.evaluations_since < config.patience
+
+    try:
+        while step < config.num_steps and patience_left():
+            length = min(call_length, config.num_steps - step)
+            rows = sampler.indices(step, length).reshape(length, len(devices), -1)
+            state, metrics = train_step(state, features, labels, key, rows)
+            # Reading the values waits for the devices: un-synchronised calls on fake
+            # CPU devices abort in XLA's rendezvous.
+            metrics = {name: np.asarray(value) for name, value in metrics.items()}
+            _check_finite(metrics["loss"], step)
+            step += length
+            bar.update(step, f"loss {metrics['loss'].mean():.4g}")
+            finished = step >= config.num_steps
+            if step % config.eval_every and not finished:
+                continue
+            values = {name: value.mean() for name, value in metrics.items()}
+            if validate:
+                embed = embedder(model, state, features, devices, _EMBED_BLOCK)
+                measures = evaluation.validation_measures(
+                    embed, data, config.selection
+                )
+                values |= {f"validation/{k}": v for k, v in measures.items()}
+                if selection.update(measures[config.selection], step):
+                    best = jax.device_get(state)
+            writer.write(step, values)
+            ends = finished or not patience_left()
+            if checkpoints and (
+                ends or step - saved_step >= config.checkpoint_every
+            ):
+                saved_step = step
+                kept = best if validate else jax.device_get(state)
+                checkpoints.save(step, state, kept, dataclasses.asdict(selection))
+    finally:
+        bar.close()
+        writer.close()
+        if checkpoints:
+            checkpoints.close()
+
+    last_state = jax.device_get(state)
+    if not validate:
+        best = last_state
+    return Result(
+        state=best,
+        last_state=last_state,
+        best_step=int(best.step),
+        best_value=selection.best_value if validate else math.nan,
+        records=writer.records,
+        embed=embedder(model, place(best), features, devices, _EMBED_BLOCK),
+    )
+
+
+_EMBED_BLOCK = 512
+
+
+def _check_finite(losses: np.ndarray, step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        raise UserError(
+            f"the loss is {losses[bad[0]]} at step {step + bad[0] + 1}; a smaller "
+            "learning rate is the usual cure"
+        )

@@ -1,0 +1,115 @@
+"""Where the numbers of a run go: a line of JSON each, TensorBoard, the terminal."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class MetricWriter:
+    """Appends records to ``metrics.jsonl`` and TensorBoard events under a workdir.
+
+    Args:
+      workdir: directory of the run, or None to keep records in memory only.
+      step: step from which the run continues; later records of an interrupted run are
+        dropped, so that a resumed run leaves the same file as an uninterrupted one.
+    """
+
+    def __init__(self, workdir: pathlib.Path | None, step: int):
+        self.records: list[dict] = []
+        self._file = self._events = None
+        if workdir is None:
+            return
+        path = workdir / "metrics.jsonl"
+        if path.exists():
+            self.records = [r for r in read_records(path) if r["step"] <= step]
+        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        self._file = path.open("a")
+        # Imported here: it is slow to load and short runs go without.
+        import tensorboardX
+
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1
+        )
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Record named numbers of a step; NaN becomes null in the JSON line."""
+        record = {"step": step}
+        for name, value in values.items():
+            value = float(value)
+            record[name] = value if math.isfinite(value) else None
+        self.records.append(record)
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        if self._file is not None:
+            self._file.close()
+            self._events.close()
+
+
+def read_records(path: pathlib.Path) -> list[dict]:
+    """The records of a ``metrics.jsonl``; a last line cut off by a kill is dropped."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class Progress:
+    """A progress bar on a terminal, otherwise one plain line now and then.
+
+    Args:
+      num_steps: steps of the whole run.
+      step: steps already done.
+      enabled: print at all.
+      every_seconds: least time between plain lines.
+    """
+
+    def __init__(
+        self, num_steps: int, step: int, *, enabled: bool, every_seconds: float = 10.0
+    ):
+        self._num_steps, self._step, self._enabled = num_steps, step, enabled
+        self._every_seconds = every_seconds
+        self._start, self._first_step = time.monotonic(), step
+        self._last_line = self._start
+        self._bar = None
+        if enabled and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=num_steps, initial=step, unit="step", dynamic_ncols=True
+            )
+
+    def update(self, step: int, status: str) -> None:
+        """Show that ``step`` steps are done; ``status`` is a short text."""
+        advance, self._step = step - self._step, step
+        if self._bar is not None:
+            self._bar.set_postfix_str(status, refresh=False)
+            self._bar.update(advance)
+            return
+        now = time.monotonic()
+        finished = step >= self._num_steps
+        if self._enabled and (finished or now - self._last_line > self._every_seconds):
+            self._last_line = now
+            rate = (step - self._first_step) / max(now - self._start, 1e-9)
+            left = (self._num_steps - step) / max(rate, 1e-9)
+            print(
+                f"step {step}/{self._num_steps}  {status}  {rate:,.0f} steps/s  "
+                f"{left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+
+from hierjax.data import npz, read_hierarchy
+from hierjax.errors import UserError
+
+# Three levels, ragged: "rock" ends at level 0, "fish" at level 1.
+ROWS = np.array(
+    [
+        ["animal", "bird", "crow"],
+        ["animal", "bird", "duck"],
+        ["animal", "fish", ""],
+        ["rock", "", ""],
+        ["animal", "bird", ""],
+        ["animal", "", ""],
+        ["animal", "bird", "crow"],
+        ["", "", ""],
+        ["plant", "tree", "oak"],
+    ]
+)
+NUMBERS = np.array(
+    [
+        [5, 0, 3],
+        [5, 0, 4],
+        [5, 1, -1],
+        [9, -1, -1],
+        [5, 0, -1],
+        [5, -1, -1],
+        [5, 0, 3],
+        [-1, -1, -1],
+        [7, 2, 0],
+    ]
+)
+# Depth to which each row is known: ended leaves are known to the end.
+KNOWN = [3, 3, 3, 3, 2, 1, 3, 0, 3]
+SPLIT = np.array(["train"] * 7 + ["val", "test"])
+EDGES = "animal\tbird\nanimal\tfish\nbird\tcrow\nbird\tduck\n\nplant\ttree\ntree\toak\n"
+
+
+def save(path, **arrays):
+    np.savez(path, **({"features": np.eye(len(ROWS))} | arrays))
+    return path
+
+
+@pytest.mark.parametrize("labels", [ROWS, NUMBERS])
+def test_ragged_labels_are_their_own_tree(tmp_path, labels):
+    path = save(tmp_path / "a.npz", labels=labels, split=SPLIT)
+    dataset = npz.load(path)
+    assert dataset.hierarchy.num_levels == 3 and dataset.hierarchy.num_classes == 5
+    assert ((dataset.labels >= 0).sum(axis=1) == KNOWN).all()
+    for i in range(len(labels)):
+        for j in range(len(labels)):
+            for level in range(min(KNOWN[i], KNOWN[j])):
+                same = (labels[i, : level + 1] == labels[j, : level + 1]).all()
+                assert (dataset.labels[i, level] == dataset.labels[j, level]) == same
+    assert dataset.rows("train").tolist() == list(range(7))
+    assert dataset.rows("validation").tolist() == [7]
+    assert dataset.rows("test").tolist() == [8]
+    assert dataset.unit_name == "row"
+
+
+def test_flat_labels_and_number_splits(tmp_path):
+    path = save(tmp_path / "a.npz", labels=ROWS[:, 0], split=np.arange(9) % 3)
+    dataset = npz.load(path)
+    assert dataset.hierarchy.num_levels == 1 and dataset.hierarchy.num_classes == 3
+    assert dataset.labels[7, 0] == -1
+    assert dataset.rows("validation").tolist() == [1, 4, 7]
+    only = npz.load(save(tmp_path / "b.npz", labels=ROWS, split=np.zeros(9, int)))
+    assert list(only.splits) == ["train"]
+
+
+def tree_files(folder):
+    (folder / "t.csv").write_text(
+        "Class,Path\n"
+        "crow,animal/bird/crow\nduck,animal/bird/duck\nfish,animal/fish\n"
+        "rock,rock\noak,plant/tree/oak\n"
+    )
+    (folder / "t.nwk").write_text(
+        "(((crow,duck)bird,fish)animal,rock,((oak)tree)plant);"
+    )
+    (folder / "t.txt").write_text(
+        "root rock\n".join(["", EDGES]).replace(
+            "animal\tbird", "root animal\nroot plant\nanimal\tbird", 1
+        )
+    )
+    return [folder / f"t.{ending}" for ending in ("csv", "nwk", "txt")]
+
+
+def test_tree_files_agree(tmp_path):
+    path = save(tmp_path / "a.npz", labels=ROWS, split=SPLIT)
+    for file in tree_files(tmp_path):
+        dataset = npz.load(path, file)
+        assert sorted(dataset.hierarchy.class_names) == [
+            "crow", "duck", "fish", "oak", "rock",
+        ]  # fmt: skip
+        assert ((dataset.labels >= 0).sum(axis=1) == KNOWN).all(), file
+        name = dataset.hierarchy.class_names[dataset.labels[3, -1]]
+        assert name == "rock"
+
+
+def test_class_names_and_ids_with_a_tree(tmp_path):
+    tree = read_hierarchy(tree_files(tmp_path)[0])
+    names = np.array(["oak", "", "crow", "rock", "fish", "duck", "-1", "oak", "crow"])
+    by_name = npz.load(save(tmp_path / "a.npz", labels=names, split=SPLIT), tree)
+    wanted = [tree.class_names.index(n) if n not in ("", "-1") else -1 for n in names]
+    np.testing.assert_array_equal(by_name.labels, tree.labels_of(wanted))
+    by_id = npz.load(save(tmp_path / "b.npz", labels=wanted, split=SPLIT), tree)
+    np.testing.assert_array_equal(by_id.labels, by_name.labels)
+    nodes = npz.load(save(tmp_path / "c.npz", labels=by_name.labels, split=SPLIT), tree)
+    np.testing.assert_array_equal(nodes.labels, by_name.labels)
+
+
+def test_integers_are_names_where_the_tree_speaks_in_numbers(tmp_path):
+    (tmp_path / "t.edges").write_text("100, 7\n100, 2\n101, 5\n")
+    labels = np.array([7, 2, 5, 7, 2, 5, 7, 2, -1])
+    path = save(tmp_path / "a.npz", labels=labels, split=SPLIT)
+    dataset = npz.load(path, tmp_path / "t.edges")
+    assert dataset.hierarchy.class_names == ("7", "2", "5")
+    assert dataset.labels[:, -1].tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
+
+
+def test_own_split_is_stratified_and_fixed(tmp_path):
+    labels = np.repeat([[0, 0], [0, 1], [1, 2]], 20, axis=0)
+    path = save(tmp_path / "a.npz", features=np.ones((60, 2)), labels=labels)
+    dataset = npz.load(path)
+    for split, size in (("train", 12), ("validation", 4), ("test", 4)):
+        counts = np.bincount(dataset.labels[dataset.rows(split), -1])
+        assert counts.tolist() == [size] * 3
+        np.testing.assert_array_equal(npz.load(path).rows(split), dataset.rows(split))
+
+
+def test_groups_are_units_and_stay_together(tmp_path):
+    groups = np.array([f"site {i // 3}" for i in range(60)])
+    path = save(
+        tmp_path / "a.npz",
+        features=np.ones((60, 2)),
+        labels=np.arange(60) // 30,
+        groups=groups,
+    )
+    dataset = npz.load(path)
+    assert dataset.unit_name == "group"
+    of = [set(groups[rows]) for rows in dataset.splits.values()]
+    assert sum(map(len, of)) == len(set.union(*of)) == 20
+    assert len(np.unique(dataset.units)) == 20
+    assert (dataset.units[:3] == dataset.units[0]).all()
+
+
+def nan_row():
+    features = np.ones((9, 3))
+    features[6, 2] = np.inf
+    return features
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": ROWS, "features": nan_row()}, "a.npz: row 6 has a feature that"),
+        ({}, "a.npz: array 'labels' is missing.*found features"),
+        ({"labels": ROWS[:8]}, r"labels must have as many rows.*\(8, 3\)"),
+        ({"labels": np.ones(9)}, r"labels must be integers or strings.*float64 \(9,\)"),
+        ({"labels": np.ones((9, 1, 1), int)}, "or .N, L., got int64"),
+        ({"labels": ROWS, "features": ROWS}, "features must be numbers, got <U6"),
+        ({"labels": ROWS, "split": SPLIT[:4]}, "split must have as many rows"),
+        ({"labels": ROWS, "groups": SPLIT[:4]}, "groups must have as many rows"),
+        ({"labels": ROWS, "split": np.array(["train"] * 8 + ["dev"])}, "row 8 has the"),
+        ({"labels": ROWS, "split": np.full(9, 3)}, "row 0 has the split '3', accepted"),
+        ({"labels": ROWS, "split": np.ones((9, 2), int)}, r"must have shape \[N\]"),
+        ({"labels": ROWS, "split": np.ones(9, int)}, "splits must be 'train' and"),
+        ({"labels": ROWS[:, ::-1]}, "a.npz: row 2 has the label"),
+        ({"labels": ROWS, "groups": np.zeros(9, int)}, "too few to split"),
+    ],
+)
+def test_array_errors(tmp_path, arrays, message):
+    with pytest.raises(UserError, match=message):
+        npz.load(save(tmp_path / "a.npz", **arrays))
+
+
+def test_labels_outside_the_tree(tmp_path):
+    tree = tree_files(tmp_path)[0]
+    for labels, message in (
+        (np.where(ROWS == "duck", "goose", ROWS), "a.npz: row 1 has the label 'goose'"),
+        (np.array(["oak"] * 8 + ["elm"]), "a.npz: row 8 has the label 'elm'"),
+        (np.array([0] * 8 + [5]), "a.npz: class id 5 at position 8"),
+        (np.full((9, 3), 99), "a.npz: labels row 0 has 99 at level 0"),
+        (np.zeros((9, 2), int), r"a.npz: labels must have shape \(9, 3\)"),
+    ):
+        path = save(tmp_path / "a.npz", labels=labels, split=SPLIT)
+        with pytest.raises(UserError, match=message):
+            npz.load(path, tree)
+
+
+def test_file_errors(tmp_path):
+    with pytest.raises(UserError, match="none.npz: no such file"):
+        npz.load(tmp_path / "none.npz")
+    path = save(tmp_path / "a.npz", labels=ROWS)
+    whole = path.read_bytes()
+    for size in (0, 40, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="a.npz: .*cut short"):
+            npz.load(path)
+    np.savez_compressed(path, features=np.arange(900.0).reshape(9, 100), labels=ROWS)
+    for archive, place in ((whole, 150), (path.read_bytes(), 400)):
+        broken = bytearray(archive)
+        broken[place] ^= 255
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match="a.npz"):
+            npz.load(path)
+    save(path, labels=np.array([{"a": 1}] * 9, dtype=object))
+    with pytest.raises(UserError, match="'labels' cannot be read.*not pickled"):
+        npz.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.json", "{}", "t.json: a tree file ends in .csv, .nwk"),
+        ("t.txt", "a b\na b c\n", "t.txt: line 2 must be 'parent child', got 'a b c'"),
+        ("t.txt", "a,b\na,\n", "t.txt: line 2 must be"),
+        ("t.edges", "a b\nb a\n", "t.edges: .*cycle"),
+        ("t.nwk", "((a,b)", "t.nwk: the Newick text"),
+        ("t.csv", "Class\na\n", "t.csv: needs a column 'Path'"),
+        ("t.csv", None, "t.csv: no such file"),
+    ],
+)
+def test_tree_file_errors(tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_hierarchy(tmp_path / name)
+    assert str(caught.value).count(name) == 1
+
+
+def test_tree_names_may_have_spaces_between_tabs_or_commas(tmp_path):
+    (tmp_path / "t.txt").write_text("big cat\tlion king\nbig cat\ttiger\ndog, wolf\n")
+    tree = read_hierarchy(tmp_path / "t.txt")
+    assert tree.paths == (
+        ("big cat", "lion king"),
+        ("big cat", "tiger"),
+        ("dog", "wolf"),
+    )

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from hierjax import data
+from hierjax.errors import UserError
+
+
+def test_loads_by_name(tmp_path):
+    assert data.load("digits").name == "digits"
+    default = data.load("gm_notes")
+    assert len(default.rows("test")) == 510
+    unseen = data.load("gm_notes", protocol="unseen", fold=2)
+    np.testing.assert_array_equal(
+        unseen.rows("test"), data.gm_notes.load("unseen", 2).rows("test")
+    )
+    np.savez(tmp_path / "own.npz", features=np.eye(20), labels=np.arange(20) % 2)
+    (tmp_path / "tree.nwk").write_text("((q,p)top,r);")
+    own = data.load(
+        "npz", data_path=tmp_path / "own.npz", hierarchy=tmp_path / "tree.nwk"
+    )
+    assert own.hierarchy.class_names == ("q", "p", "r")
+    assert data.load("npz", data_path=tmp_path / "own.npz").hierarchy.num_levels == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("gm_note", {}, "unknown data set 'gm_note', did you mean 'gm_notes'"),
+        ("zzz", {}, "There are digits, gm_notes, npz, psb, tut2016"),
+        ("psb", {}, "'psb' needs data_dir, the folder with psb_points1024.npz"),
+        ("tut2016", {}, "needs data_dir, the folder with tut2016_vggish.npz, made"),
+        ("npz", {"data_dir": "x"}, "'npz' needs data_path"),
+        ("digits", {"protocol": "seen"}, "one split only, got protocol 'seen'"),
+        ("digits", {"fold": 1}, "one split only"),
+        ("gm_notes", {"hierarchy": "t.csv"}, "own tree, got hierarchy 't.csv'"),
+        ("gm_notes", {"protocol": "x"}, "must be 'seen' or 'unseen'"),
+    ],
+)
+def test_errors(name, arguments, message):
+    with pytest.raises(UserError, match=message):
+        data.load(name, **arguments)

@@ -1,0 +1,226 @@
+import math
+import tracemalloc
+
+import jax
+import numpy as np
+import pytest
+from jax.extend import core
+from sklearn import metrics as sklearn_metrics
+
+from hierjax.errors import UserError
+from hierjax.metrics import clustering, silhouette_samples, silhouette_score
+
+DISTANCES = ("cosine", "euclidean")
+
+
+def loop_distance(x, y, distance):
+    if distance == "euclidean":
+        return math.dist(x, y)
+    norms = math.hypot(*x) * math.hypot(*y)
+    return 1 - sum(a * b for a, b in zip(x, y, strict=True)) / norms if norms else 1.0
+
+
+def loop_silhouettes(rows, labels, distance):
+    result = []
+    for i, row in enumerate(rows):
+        by_label = {}
+        for j, other in enumerate(rows):
+            if j != i and labels[j] != -1:
+                value = loop_distance(row, other, distance)
+                by_label.setdefault(int(labels[j]), []).append(value)
+        own = by_label.pop(int(labels[i]), [])
+        if labels[i] == -1 or not by_label:
+            result.append(math.nan)
+        elif not own:
+            result.append(0.0)
+        else:
+            a = sum(own) / len(own)
+            b = min(sum(values) / len(values) for values in by_label.values())
+            result.append((b - a) / max(a, b) if max(a, b) else 0.0)
+    return np.array(result)
+
+
+def clustered(num_rows, num_classes, dim, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(num_classes, size=num_rows)
+    centers = 2 * rng.normal(size=(num_classes, dim))
+    return centers[labels] + rng.normal(size=(num_rows, dim)), labels
+
+
+def awkward():
+    """Unknown rows, singletons, duplicates, zero vectors, ids with gaps."""
+    rows, labels = clustered(150, 6, 5)
+    labels = labels * 11 + 3
+    rows[10:14] = rows[20]
+    rows[30:33] = 0
+    labels[[40, 41]] = [1000, 2]
+    labels[50:61] = -1
+    return rows, labels
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_equals_scikit_learn(distance, offset):
+    rows, labels = clustered(700, 9, 5)
+    rows = rows + offset
+    rows[:6] = rows[6]
+    expected = sklearn_metrics.silhouette_samples(rows, labels, metric=distance)
+    actual = silhouette_samples(rows, labels, distance=distance, block_size=256)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    score = silhouette_score(rows, labels, distance=distance, block_size=256)
+    assert score == pytest.approx(expected.mean(), abs=1e-5)
+
+
+def test_equals_scikit_learn_far_from_the_origin():
+    rows, labels = clustered(300, 5, 5)
+    rows += 1e6
+    expected = sklearn_metrics.silhouette_samples(rows - 1e6, labels)
+    actual = silhouette_samples(rows, labels, distance="euclidean")
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_tight_clusters_keep_their_digits(distance):
+    rng = np.random.default_rng(3)
+    labels = np.arange(120) % 3
+    rows = rng.normal(size=(3, 5))[labels] + 1e-3 * rng.normal(size=(120, 5))
+    labels[labels == 2] = rng.integers(2, 4, size=40)
+    expected = loop_silhouettes(rows, labels, distance)
+    actual = silhouette_samples(rows, labels, distance=distance)
+    np.testing.assert_allclose(actual, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("block_size", [7, 64, 1024])
+def test_equals_the_loop_oracle(distance, block_size):
+    rows, labels = awkward()
+    expected = loop_silhouettes(rows, labels, distance)
+    actual = silhouette_samples(rows, labels, distance=distance, block_size=block_size)
+    np.testing.assert_array_equal(np.isnan(actual), labels == -1)
+    assert actual[40] == actual[41] == 0
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_order_and_names_of_classes_do_not_matter(distance):
+    rows, labels = awkward()
+    order = np.random.default_rng(1).permutation(len(rows))
+    expected = silhouette_samples(rows, labels, distance=distance)
+    permuted = silhouette_samples(rows[order], labels[order], distance=distance)
+    np.testing.assert_allclose(permuted, expected[order], atol=1e-5)
+    renamed = np.where(labels == -1, -1, 5000 - labels)
+    actual = silhouette_samples(rows, renamed, distance=distance)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+def test_unknown_rows_change_nothing():
+    rows, labels = awkward()
+    known = labels != -1
+    rows[~known] *= 100
+    for distance in DISTANCES:
+        np.testing.assert_allclose(
+            silhouette_samples(rows, labels, distance=distance)[known],
+            silhouette_samples(rows[known], labels[known], distance=distance),
+            atol=1e-6,
+        )
+
+
+def test_cosine_ignores_lengths():
+    rows, labels = clustered(150, 6, 5)
+    lengths = np.geomspace(1e-12, 1e12, len(rows))[:, None]
+    np.testing.assert_allclose(
+        silhouette_samples(rows * lengths, labels),
+        silhouette_samples(rows, labels),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_perfect_clusters_score_one(distance):
+    labels = np.repeat([4, 9, 2], 5)
+    rows = np.eye(3)[np.repeat([0, 1, 2], 5)]
+    actual = silhouette_samples(rows, labels, distance=distance)
+    np.testing.assert_array_equal(actual, np.ones(15))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_too_few_clusters_and_collapse(distance):
+    rows = np.ones((6, 3))
+    for labels in ([7] * 6, [-1] * 6, [7] * 5 + [-1]):
+        labels = np.array(labels)
+        assert np.isnan(silhouette_samples(rows, labels, distance=distance)).all()
+        assert math.isnan(silhouette_score(rows, labels, distance=distance))
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(
+        silhouette_samples(rows, labels, distance=distance), np.zeros(6)
+    )
+    assert silhouette_samples(rows[:0], labels[:0], distance=distance).shape == (0,)
+
+
+def test_score_averages_defined_rows_only():
+    rows, labels = awkward()
+    samples = silhouette_samples(rows, labels)
+    expected = sum(samples[labels != -1]) / sum(labels != -1)
+    assert silhouette_score(rows, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_no_square_buffer(monkeypatch, distance):
+    sizes = []
+
+    def record(name):
+        kernel = getattr(clustering, name)
+
+        def recorded(*args):
+            if len(sizes) < 3:
+                sizes.extend(buffer_sizes(jax.make_jaxpr(kernel)(*args).jaxpr))
+            return kernel(*args)
+
+        monkeypatch.setattr(clustering, name, recorded)
+
+    record("_cosine_sums" if distance == "cosine" else "_add_euclidean_sums")
+    record("_silhouette")
+    rows, labels = clustered(20_000, 10, 32)
+    rows = rows.astype(np.float32)
+    tracemalloc.start()
+    silhouette_samples(rows, labels, distance=distance)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sizes and max(sizes) <= 1024 * 1024
+    assert peak < 8 * rows.nbytes
+
+
+def buffer_sizes(jaxpr):
+    for equation in jaxpr.eqns:
+        for variable in (*equation.invars, *equation.outvars):
+            yield math.prod(variable.aval.shape)
+    for inner in core.jaxprs_in_params(equation.params):
+        yield from buffer_sizes(inner)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_few_compiles_for_many_sizes(distance):
+    kernel = {
+        "cosine": clustering._cosine_sums,
+        "euclidean": clustering._add_euclidean_sums,
+    }[distance]
+    rows, labels = clustered(1500, 8, 7)
+    before = kernel._cache_size()
+    for num_rows in (30, 60, 90, 127, 128, 600, 640, 1000, 1024, 1300, 1500):
+        silhouette_samples(rows[:num_rows], labels[:num_rows], distance=distance)
+    assert kernel._cache_size() - before <= 3
+
+
+def test_wrong_input():
+    rows, labels = clustered(20, 3, 4)
+    with pytest.raises(UserError, match="distance must be .* found 'manhattan'"):
+        silhouette_samples(rows, labels, distance="manhattan")
+    with pytest.raises(UserError, match=r"20 integers.*found shape \(19,\)"):
+        silhouette_samples(rows, labels[:-1])
+    with pytest.raises(UserError, match=r"\[N, D\], found \(20, 4, 1\)"):
+        silhouette_samples(rows[..., None], labels)
+    with pytest.raises(UserError, match="block_size must be at least 1, found 0"):
+        silhouette_samples(rows, labels, block_size=0)
+    rows[13, 2] = np.nan
+    with pytest.raises(UserError, match="row 13"):
+        silhouette_samples(rows, labels)

@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hierjax.errors import UserError
+from hierjax.metrics import bootstrap_interval, intervals, seed_interval
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_rows_agree_with_the_normal_interval(confidence):
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=2000)
+    half = stats.norm.ppf((1 + confidence) / 2) * values.std() / math.sqrt(2000)
+    interval = bootstrap_interval(values, confidence=confidence)
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.06 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.06 * half)
+
+
+def loop_bootstrap(values, units, num_resamples, seed):
+    rng = np.random.default_rng(seed)
+    members = {}
+    for value, unit in zip(values, units, strict=True):
+        members.setdefault(unit, []).append(value)
+    names = sorted(members)
+    means = []
+    for _ in range(num_resamples):
+        drawn = []
+        for position in rng.integers(len(names), size=len(names)):
+            drawn += members[names[position]]
+        means.append(sum(drawn) / len(drawn))
+    return np.quantile(means, [0.025, 0.975])
+
+
+def test_units_equal_the_loop_oracle(monkeypatch):
+    rng = np.random.default_rng(1)
+    units = rng.integers(9, size=60) * 4
+    units[:20] = 8
+    values = rng.normal(size=60) + units
+    expected = loop_bootstrap(values, units.tolist(), 300, seed=5)
+    for draws in (1, 50, 1 << 20):
+        monkeypatch.setattr(intervals, "_DRAWS_AT_A_TIME", draws)
+        actual = bootstrap_interval(values, units=units, num_resamples=300, seed=5)
+        assert actual.mean == pytest.approx(values.mean())
+        np.testing.assert_allclose(actual[1:], expected, rtol=1e-12)
+
+
+def test_units_of_copies_widen_the_interval():
+    values = np.random.default_rng(2).normal(size=200)
+    copies, units = np.repeat(values, 25), np.repeat(np.arange(200), 25)
+    single = bootstrap_interval(values)
+    by_unit = bootstrap_interval(copies, units=units)
+    by_row = bootstrap_interval(copies, num_resamples=2000)
+    np.testing.assert_allclose(by_unit, single, atol=1e-12)
+    ratio = (single.high - single.low) / (by_row.high - by_row.low)
+    assert ratio == pytest.approx(5, rel=0.1)
+
+
+def test_one_row_units_equal_no_units():
+    values = np.random.default_rng(3).normal(size=50)
+    named = bootstrap_interval(values, units=np.array([f"u{i:02}" for i in range(50)]))
+    assert named == bootstrap_interval(values)
+    assert named != bootstrap_interval(values, seed=1)
+
+
+def test_paired_gain_is_sharper_than_its_parts():
+    rng = np.random.default_rng(4)
+    theirs = rng.normal(size=300)
+    ours = theirs + 0.1 + 0.05 * rng.normal(size=300)
+    gain = bootstrap_interval(ours - theirs)
+    assert 0 < gain.low < 0.1 < gain.high
+    assert bootstrap_interval(ours).low < bootstrap_interval(theirs).high
+
+
+def test_nan_values_are_skipped():
+    values = np.random.default_rng(5).normal(size=40)
+    units = np.arange(40) // 4
+    holes = np.concatenate([values, [np.nan, np.nan]])
+    assert bootstrap_interval(holes) == bootstrap_interval(values)
+    assert bootstrap_interval(
+        holes, units=np.append(units, [3, 99])
+    ) == bootstrap_interval(values, units=units)
+
+
+def test_constant_and_degenerate_values():
+    assert bootstrap_interval(np.full(7, 2.5)) == (2.5, 2.5, 2.5)
+    assert np.isnan(bootstrap_interval(np.array([np.nan]))).all()
+    assert np.isnan(bootstrap_interval(np.array([]))).all()
+    one_unit = bootstrap_interval(np.array([1.0, 2.0]), units=np.array([4, 4]))
+    assert one_unit.mean == 1.5 and math.isnan(one_unit.low + one_unit.high)
+
+
+def test_seed_interval():
+    values = np.array([0.31, 0.35, 0.30, 0.40])
+    mean = sum(values) / 4
+    error = math.sqrt(sum((value - mean) ** 2 for value in values) / 3 / 4)
+    # 3.182 is the 97.5 % point of Student's t with 3 degrees of freedom.
+    expected = (mean, mean - 3.18245 * error, mean + 3.18245 * error)
+    assert seed_interval(values) == pytest.approx(expected, rel=1e-5)
+    wider = seed_interval(values, confidence=0.99)
+    assert wider.low < expected[1] and wider.high > expected[2]
+    single = seed_interval(np.array([0.3]))
+    assert single.mean == 0.3 and math.isnan(single.low) and math.isnan(single.high)
+    assert math.isnan(seed_interval(np.array([0.3, np.nan, 0.4])).mean)
+
+
+def test_wrong_input():
+    values = np.arange(4.0)
+    with pytest.raises(UserError, match=r"units must .* found \(3,\) for \(4,\)"):
+        bootstrap_interval(values, units=np.arange(3))
+    with pytest.raises(UserError, match="between 0 and 1, found 95"):
+        bootstrap_interval(values, confidence=95)
+    with pytest.raises(UserError, match="between 0 and 1, found 1"):
+        seed_interval(values, confidence=1)
+    with pytest.raises(UserError, match="num_resamples must be at least 1, found 0"):
+        bootstrap_interval(values, num_resamples=0)
+    with pytest.raises(UserError, match=r"shape \[N\], found \(4, 1\)"):
+        bootstrap_interval(values[:, None])
