@@ -72,4 +72,4 @@ def paired_distances(
 def unit_normalize(x: jax.Array) -> jax.Array:
     """Rows ``[..., D]`` scaled to length 1; a zero row stays zero, gradient 0."""
     norm = _safe_sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
-    return x / jnp.where(norm > 0, norm, 1.0)
+    return jnp.where(norm > 0, x / jnp.where(norm > 0, norm, 1.0), 0.0)

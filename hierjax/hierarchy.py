@@ -389,15 +389,14 @@ class Hierarchy:
         """Writes the tree in Newick notation, the virtual root unnamed.
 
         Names with spaces, brackets, quotes or one of ``,:;`` are quoted. An internal
-        class is written as a leaf below itself with branch length 0. Class order and
-        level names are not kept.
+        class is written as a leaf below itself with branch length 0. Class order,
+        level names and names given by ``class_names`` are not kept.
 
         Returns:
           One line that ``from_newick`` reads back.
         """
         classes = set(self._trie.nodes[:, -1].tolist())
         below = defaultdict(list)
-        text = ""
         # A parent's id is smaller than its children's, so they are ready before it.
         for (parent, name), node in reversed(self._trie.children.items()):
             label = _quote(name)

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.typing import ColorType
 from scipy.cluster.hierarchy import linkage
+from scipy.signal import fftconvolve
 from scipy.spatial.distance import pdist, squareform
 
 from hierjax.errors import UserError
@@ -179,8 +180,8 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     width = len(values) / 60
     reach = math.ceil(3 * width)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
-    mass = np.convolve(np.pad(np.ones_like(values), reach), kernel, "valid")
-    return np.convolve(np.pad(values, reach), kernel, "valid") / mass
+    mass = fftconvolve(np.ones_like(values), kernel, "same")
+    return fftconvolve(values, kernel, "same") / mass
 
 
 def _draw_loss(axes: Axes, records: Sequence[Mapping[str, float]]) -> None:
@@ -700,9 +701,9 @@ def dendrograms(
         marked = [node for s, node in clades.items() if (s in found_sets) is hit]
         _draw_marks(right, marked, leaves, hit=hit)
 
-    left.set(title="learned", xlabel=_DISTANCE_NAMES[distance])
+    left.set(title="learned tree", xlabel=_DISTANCE_NAMES[distance])
     right.set(
-        title="true",
+        title="true tree",
         xticks=range(leaves.ancestors.shape[1]),
         xticklabels=hierarchy.level_names[: leaves.ancestors.shape[1]][::-1],
     )

@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from hierjax import collectives
+
+# Bits of -0.0. Subtracting the bits of a negative number from it gives the magnitude's,
+# negated: larger magnitudes come first and -0.0 meets 0.0.
+_SIGN_BIT = np.int32(-(2**31))
 
 
 def safe_divide(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
@@ -55,13 +60,13 @@ def count_true(mask: jax.Array) -> jax.Array:
 
 def sortable_bits(values: jax.Array) -> jax.Array:
     """Map float32 to int32 such that the order is kept (-0.0 equals 0.0)."""
-    bits = lax.bitcast_convert_type(values.astype(jnp.float32) + 0.0, jnp.int32)
-    return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)
+    bits = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
+    return jnp.where(bits < 0, _SIGN_BIT - bits, bits)
 
 
 def from_sortable_bits(bits: jax.Array) -> jax.Array:
     """Inverse of `sortable_bits`."""
-    bits = jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)
+    bits = jnp.where(bits < 0, _SIGN_BIT - bits, bits)
     return lax.bitcast_convert_type(bits, jnp.float32)
 
 

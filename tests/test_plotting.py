@@ -337,6 +337,9 @@ def test_perfect_means_recover_every_clade_with_straight_links():
     )
     figure = plotting.dendrograms(means, TREE)
     assert score(figure) == (5, 5)
+    # A single root adds no clade: every tree has the set of all leaves.
+    rooted = Hierarchy.from_paths([("all", *path) for path in PLACES])
+    assert score(plotting.dendrograms(means, rooted)) == (5, 5)
     links = figure.axes[1]
     assert row_names(links, "left") == row_names(links, "right")
     for segment in links.collections[0].get_segments():

@@ -254,6 +254,10 @@ def render_instrument(program: int, soundfont: Path) -> dict[str, np.ndarray]:
             f"soundfont {soundfont} is not a file; Debian's package is "
             "fluid-soundfont-gm, which installs /usr/share/sounds/sf2/FluidR3_GM.sf2"
         )
+    with soundfont.open("rb") as file:
+        # fluidsynth would silently play its default soundfont instead.
+        if file.read(12)[8:] != b"sfbk":
+            raise UserError(f"{soundfont} is not an sf2 soundfont")
     with tempfile.TemporaryDirectory() as folder:
         stereo = _render(program, soundfont, Path(folder))
     heard = stereo.any(axis=(1, 2))

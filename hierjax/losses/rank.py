@@ -42,14 +42,11 @@ class _Edges(NamedTuple):
 
 
 def _lookup(table: jax.Array, index: jax.Array) -> jax.Array:
-    """``table[index]`` for a table ``[R]`` of a few entries and ``index [b, N]``.
-
-    A sum over selects: on every backend faster than a gather, and its gradient is one
-    reduction instead of a scatter.
-    """
-    entries = jnp.arange(table.shape[0])[:, None, None]
-    chosen = jnp.where(index[None] == entries, table[:, None, None], 0)
-    return jnp.sum(chosen, 0, dtype=table.dtype)
+    """``table[index]`` for a table of a few entries, as selects instead of a gather."""
+    result = jnp.broadcast_to(table[0], index.shape)
+    for entry in range(1, table.shape[0]):
+        result = jnp.where(index == entry, table[entry], result)
+    return result
 
 
 def _rank_intervals(
@@ -86,16 +83,16 @@ def _block_edges(exact, ambiguous_0, ambiguous_1, exists) -> _Edges:
         evenly over those in its interval.
     """
     ranks = jnp.arange(exact.shape[0])
-    shares = jnp.zeros(exact.shape, jnp.float32)
+    ends, parts = jnp.cumsum(exact), jnp.zeros(exact.shape, jnp.float32)
     for start, counts in ((0, ambiguous_0), (1, ambiguous_1)):
         inside = (ranks[None, :] >= start) & (ranks[None, :] <= ranks[:, None])
-        inside = (inside & exists[None, :]).astype(jnp.float32)
-        per_rank = reductions.safe_divide(
-            counts.astype(jnp.float32), jnp.sum(inside, 1)
-        )
-        shares += per_rank @ inside
-    # The exact part stays in integers: float32 cannot count beyond 2^24 pairs.
-    ends = jnp.cumsum(exact) + jnp.floor(jnp.cumsum(shares) + 0.5).astype(jnp.int32)
+        reached = jnp.cumsum(inside & exists[None, :], axis=1)
+        size = jnp.maximum(reached[:, -1:], 1)
+        # Whole pairs stay in integers: float32 cannot count beyond 2^24.
+        ends += jnp.sum(counts[:, None] // size * reached, 0)
+        parts += jnp.sum(counts[:, None] % size * reached / size, 0)
+    # Rounded halves go up, also where thirds and sixths add up to almost a half.
+    ends += jnp.floor(parts + 0.5001).astype(jnp.int32)
     starts = jnp.concatenate([jnp.zeros((1,), jnp.int32), ends[:-1]])
     return _Edges(starts, ends - 1)
 
@@ -238,15 +235,28 @@ def rank_based_loss(
     edges = _block_edges(*total(count_ranks), exists)
     num_pairs = edges.last[-1] + 1
 
-    # Positions whose distances are needed; empty blocks are clipped and never read.
-    positions = jnp.concatenate([edges.first, edges.last, hops_of_rank])
+    # Positions whose distances are needed, but for the first and the last of all;
+    # those of empty blocks are clipped and never read.
+    positions = jnp.concatenate([edges.first[1:], edges.last[:-1], hops_of_rank[1:]])
     positions = jnp.clip(positions, 0, jnp.maximum(num_pairs - 1, 0))
+    smallest, largest = _extremes(over_blocks, axis_name)
     if num_rows <= _SMALL_BATCH and dense:
         bits = jnp.sort(all_pairs.bits.ravel())[positions]
     else:
-        bits = _select(over_blocks, total, positions, axis_name)
-    bits = lax.stop_gradient(bits)
-    first_bits, last_bits, target_bits = jnp.split(bits, 3)
+        bits = reductions.order_statistics(
+            lambda thresholds: total(
+                lambda _, pairs: reductions.count_true(
+                    pairs.bits[None] <= thresholds[:, None, None]
+                )
+            ),
+            positions,
+            smallest,
+            largest,
+        )
+    after, before, at_hops = jnp.split(lax.stop_gradient(bits), 3)
+    first_bits = jnp.append(smallest, after)
+    last_bits = jnp.append(before, largest)
+    target_bits = jnp.append(smallest, at_hops)
 
     def owned_distances(bits):
         """Distances of the given bits with the gradient of the pairs they are from."""
@@ -288,25 +298,18 @@ def rank_based_loss(
     )
 
 
-def _select(over_blocks, total, positions, axis_name):
-    """Bits of the distances at the positions, by counting over blocks and devices."""
-
-    def extremes(_, pairs):
-        largest = jnp.max(jnp.where(pairs.valid, pairs.bits, -_NO_PAIR))
-        return jnp.min(pairs.bits), largest
-
-    smallest, largest = over_blocks(extremes)
-    low = collectives.pmin(jnp.min(smallest), axis_name)
-    high = collectives.pmax(jnp.max(largest), axis_name)
-
-    def count_at_most(thresholds):
-        return total(
-            lambda _, pairs: reductions.count_true(
-                pairs.bits[None] <= thresholds[:, None, None]
-            )
+def _extremes(over_blocks, axis_name):
+    """Bits of the smallest and of the largest distance of all pairs."""
+    smallest, largest = over_blocks(
+        lambda _, pairs: (
+            jnp.min(pairs.bits),
+            jnp.max(jnp.where(pairs.valid, pairs.bits, -_NO_PAIR)),
         )
-
-    return reductions.order_statistics(count_at_most, positions, low, high)
+    )
+    return (
+        collectives.pmin(jnp.min(smallest), axis_name),
+        collectives.pmax(jnp.max(largest), axis_name),
+    )
 
 
 def _owners(over_blocks, bits, offset, num_rows, axis_name):

@@ -1,10 +1,11 @@
 """Training: one sharded step, one loop, exact resume."""
 
 from hierjax.training.config import Config
-from hierjax.training.loop import Result, fit
+from hierjax.training.loop import Result, fit, restore_best
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.state import State, create_state
-from hierjax.training.step import AXIS, make_embed, make_train_step
+from hierjax.training.step import AXIS, embedder, make_train_step, replicate
+from hierjax.training.writer import read_records
 
 __all__ = [
     "AXIS",
@@ -12,8 +13,11 @@ __all__ = [
     "Result",
     "State",
     "create_state",
+    "embedder",
     "fit",
-    "make_embed",
     "make_optimizer",
     "make_train_step",
+    "read_records",
+    "replicate",
+    "restore_best",
 ]

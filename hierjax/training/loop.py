@@ -1,7 +1,7 @@
 """The training loop, free of flags: what notebooks and the command line both call."""
 
 import dataclasses
-import json
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -10,7 +10,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierjax import evaluation
 from hierjax.data.dataset import Dataset
@@ -20,7 +19,7 @@ from hierjax.objectives import Objective
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.state import State, create_state
-from hierjax.training.step import AXIS, make_embed, make_train_step
+from hierjax.training.step import embedder, make_train_step, replicate
 from hierjax.training.writer import MetricWriter, Progress
 
 
@@ -86,37 +85,6 @@ def _check_batch(config: Config, objective: Objective, num_devices: int) -> None
         )
 
 
-def embedder(
-    model: nn.Module, state: State, features: jax.Array, devices: tuple, block: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Embed any rows of device-resident features in padded blocks.
-
-    Args:
-      model: encoder.
-      state: with its parameters.
-      features: ``[N, ...]``, replicated over ``devices``.
-      devices: devices to share the work.
-      block: rows a device and call.
-
-    Returns:
-      ``rows [M] -> float32 [M, D]``.
-    """
-    forward = make_embed(model, devices=devices)
-
-    def embed(rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows, np.int32)
-        size = block * len(devices)
-        padded = np.pad(rows, (0, -len(rows) % size), mode="edge")
-        parts = [
-            np.asarray(forward(state, features, part.reshape(len(devices), -1)))
-            for part in padded.reshape(-1, size)
-        ]
-        embeddings = np.concatenate(parts).reshape(len(padded), -1)
-        return embeddings[: len(rows)]
-
-    return embed
-
-
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -168,8 +136,7 @@ def fit(
     sampler = make_sampler(
         config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
     )
-    replicated = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-    place = lambda tree: jax.device_put(tree, replicated)  # noqa: E731
+    place = functools.partial(replicate, devices=devices)
     features, labels = place((data.features, data.train_labels))
     key = place(jax.random.key(config.seed))
     train_step = make_train_step(
@@ -215,7 +182,7 @@ def fit(
                 continue
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
-                embed = embedder(model, state, features, devices, _EMBED_BLOCK)
+                embed = embedder(model, state, features, devices=devices)
                 measures = evaluation.validation_measures(
                     embed, data, config.selection
                 )
@@ -245,11 +212,42 @@ def fit(
         best_step=int(best.step),
         best_value=selection.best_value if validate else math.nan,
         records=writer.records,
-        embed=embedder(model, place(best), features, devices, _EMBED_BLOCK),
+        embed=embedder(model, best, features, devices=devices),
     )
 
 
-_EMBED_BLOCK = 512
+def restore_best(
+    model: nn.Module,
+    objective: Objective,
+    data: Dataset,
+    config: Config,
+    workdir: str | pathlib.Path,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+) -> State:
+    """The best state of a run, from what `fit` was called with.
+
+    Raises:
+      UserError: the workdir holds no checkpoint.
+    """
+    from hierjax.training.checkpoints import Checkpoints
+
+    folder = pathlib.Path(workdir) / "checkpoints"
+    if not folder.is_dir():
+        raise UserError(f"{workdir} holds no checkpoint: train it first")
+    template = create_state(
+        model,
+        objective,
+        optimizer or make_optimizer(config),
+        data.features[:1],
+        config.seed,
+    )
+    checkpoints = Checkpoints(folder)
+    restored = checkpoints.restore(template)
+    checkpoints.close()
+    if restored is None:
+        raise UserError(f"{folder} holds no finished checkpoint: train it first")
+    return restored[1]
 
 
 def _check_finite(losses: np.ndarray, step: int) -> None:

@@ -8,7 +8,9 @@ from hierjax.training.config import Config
 
 
 @functools.lru_cache(maxsize=32)
-def _unit_rate_optimizer(name, schedule, warmup_steps, num_steps, momentum, weight_decay):
+def _unit_rate_optimizer(
+    name, schedule, warmup_steps, num_steps, momentum, weight_decay
+):
     """Optimiser with peak learning rate 1, the same object for the same settings."""
     if schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup_steps, num_steps)

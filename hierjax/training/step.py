@@ -7,12 +7,15 @@ under pmap, vmap and shard_map alike, so that pmap can be replaced here alone.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierjax import collectives
 from hierjax.objectives import Objective
@@ -131,3 +134,49 @@ def make_embed(
         return model.apply(variables, features[rows], train=False)
 
     return jax.pmap(embed, in_axes=(None, None, 0), devices=devices)
+
+
+def replicate(tree: Any, *, devices: tuple[jax.Device, ...]) -> Any:
+    """Place every leaf of a pytree on all devices."""
+    mesh = Mesh(np.array(devices), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+_EMBED_ROWS = 512
+"""Rows a device and call; splits are padded to it, so that one program serves all."""
+
+
+def embedder(
+    model: nn.Module,
+    state: State,
+    features: np.ndarray,
+    *,
+    devices: tuple[jax.Device, ...] | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Bind a trained encoder to the features of a data set.
+
+    Args:
+      model: encoder, called with ``train=False``.
+      state: its parameters.
+      features: ``[N, ...]``, placed on the devices once.
+      devices: devices that share the work; None: all local ones.
+
+    Returns:
+      ``rows int [M] -> float32 [M, D]``.
+    """
+    devices = devices or tuple(jax.local_devices())
+    forward = make_embed(model, devices=devices)
+    state, features = replicate((state, features), devices=devices)
+    size = _EMBED_ROWS * len(devices)
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        rows = np.asarray(rows, np.int32)
+        padded = np.pad(rows, (0, -len(rows) % size), mode="edge")
+        parts = [
+            np.asarray(forward(state, features, part.reshape(len(devices), -1)))
+            for part in padded.reshape(-1, size)
+        ]
+        embeddings = np.concatenate(parts).reshape(len(padded), -1)
+        return embeddings[: len(rows)]
+
+    return embed

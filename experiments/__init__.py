@@ -1,0 +1,1 @@
+"""Command-line experiments: flags, presets and tables on top of the library."""

@@ -1,0 +1,148 @@
+"""Flags shared by the commands, and how a command fails: one sentence, exit code 2."""
+
+import dataclasses
+import difflib
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from experiments.experiment import Experiment
+from experiments.presets import PRESETS, QUICKSTART
+from hierjax.errors import UserError
+
+_PATHS = ("data_dir", "data_path", "hierarchy")
+_OVERRIDES = (
+    "seed",
+    "num_steps",
+    "batch_size",
+    "learning_rate",
+    "dataset",
+    *_PATHS,
+)
+
+
+def define_experiment_flags() -> None:
+    """Flags that choose an experiment; those left out keep the preset's value."""
+    flags.DEFINE_string("experiment", QUICKSTART, "Name of the preset to start from.")
+    flags.DEFINE_bool("list", False, "List the presets with a line each, and stop.")
+    flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<preset>.")
+    flags.DEFINE_integer("num_devices", None, "Local devices to use; default all.")
+    flags.DEFINE_integer("seed", None, "Seed of weights, batches and noise.")
+    flags.DEFINE_integer("num_steps", None, "Training steps.")
+    flags.DEFINE_integer("batch_size", None, "Examples a step over all devices.")
+    flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
+    flags.DEFINE_string("dataset", None, "Data set by name.")
+    flags.DEFINE_string("data_dir", None, "Folder of downloaded data.")
+    flags.DEFINE_string("data_path", None, "Your own .npz file, with --dataset=npz.")
+    flags.DEFINE_string("hierarchy", None, "Your own label tree, with --dataset=npz.")
+    flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The known name most like ``name``."""
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+
+
+def experiment_from_flags() -> tuple[str, Experiment]:
+    """The preset's name and the experiment after all overrides, which are printed."""
+    values = flags.FLAGS
+    name = values.experiment
+    if name not in PRESETS:
+        raise UserError(
+            f"--experiment: unknown preset {name!r}, did you mean "
+            f"{nearest(name, list(PRESETS))!r}? --list prints all"
+        )
+    overrides = {
+        key: values[key].value for key in _OVERRIDES if values[key].value is not None
+    }
+    for text in values.set:
+        key, value = _parse_setting(text)
+        if key in overrides:
+            raise UserError(f"--set {text}: {key} is given twice")
+        overrides[key] = value
+    preset = PRESETS[name].experiment
+    if "dataset" in overrides and overrides["dataset"] != preset.dataset:
+        # The protocol of one data set means nothing to another.
+        overrides.setdefault("protocol", "")
+    if "data_path" in overrides and overrides.get("dataset", preset.dataset) not in (
+        "npz",
+        "nsynth",
+        "birds",
+    ):
+        raise UserError("--data_path is read by --dataset=npz only; add that flag")
+    for key in _PATHS:
+        if overrides.get(key):
+            overrides[key] = str(pathlib.Path(overrides[key]).resolve())
+    experiment = dataclasses.replace(preset, **overrides)
+    for key in overrides:
+        print(f"override: {key} = {getattr(experiment, key)!r}")
+    return name, experiment
+
+
+def _parse_setting(text: str) -> tuple[str, object]:
+    """``key=value`` with the value in the field's type."""
+    key, equals, value = text.partition("=")
+    fields = {field.name: field.type for field in dataclasses.fields(Experiment)}
+    if not equals:
+        raise UserError(f"--set {text}: expected key=value")
+    if key not in fields:
+        raise UserError(
+            f"--set {text}: no field {key!r}, did you mean "
+            f"{nearest(key, list(fields))!r}?"
+        )
+    kind = fields[key]
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"--set {text}: {key} takes true or false")
+        return key, value.lower() == "true"
+    try:
+        return key, kind(value)
+    except ValueError:
+        raise UserError(
+            f"--set {text}: {key} takes a value of type {kind.__name__}"
+        ) from None
+
+
+def explicit_flags() -> str:
+    """The flags given on the command line, a line each, for ``--flagfile``."""
+    lines = []
+    own = flags.FLAGS.get_flags_for_module(sys.modules[__name__])
+    for flag in own:
+        if flag.present and flag.name not in ("workdir", "list"):
+            values = flag.value if isinstance(flag.value, list) else [flag.value]
+            lines += [f"--{flag.name}={value}" for value in values]
+    return "\n".join(lines) + "\n"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse the flags and run ``main``; a user's mistake is one line and exit code 2."""
+
+    def parse(argv):
+        app.define_help_flags()
+        # Orbax reports every step of a save at level INFO.
+        flags.FLAGS.set_default("verbosity", logging.WARNING)
+        try:
+            left = flags.FLAGS(argv)
+        except flags.Error as error:
+            _fail(error)
+        if len(left) > 1:
+            _fail(f"unexpected argument {left[1]!r}; options start with --")
+        return left
+
+    def guarded(_):
+        try:
+            main()
+        except UserError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command continues the run", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(error: Exception | str) -> None:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,21 @@
+"""Evaluate a trained run: ``python -m experiments.evaluate --workdir=W``."""
+
+import pathlib
+
+from absl import flags
+
+from experiments import command_line, runs
+from hierjax.errors import UserError
+
+flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
+
+
+def main() -> None:
+    """Write ``results.json`` and the report of a run."""
+    if not flags.FLAGS.workdir:
+        raise UserError("--workdir is missing: the folder of a run")
+    runs.evaluate(pathlib.Path(flags.FLAGS.workdir))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,268 @@
+"""One experiment as plain data, and the objects it stands for."""
+
+import dataclasses
+import functools
+import pathlib
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from hierjax import data, losses, models, objectives, training
+from hierjax.data import transforms
+from hierjax.errors import UserError
+from hierjax.training.config import check_choice, check_range
+
+INCOMPLETE = ("use", "drop", "coarse")
+LOSSES = ("none", "rank_based", "tuplet", "triplet")
+MODELS = ("linear", "mlp", "convnet")
+OWN_FILES = ("nsynth", "birds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(training.Config):
+    """Everything that decides a run; every field can be set from the command line.
+
+    Attributes:
+      dataset: name in `hierjax.data.LOADERS`, or 'nsynth' or 'birds': the user's own
+        ``<data_dir>/<dataset>.npz``.
+      protocol: how the data set is split, '' for its default.
+      fold: fold of that protocol.
+      data_dir: folder of downloaded data.
+      data_path: the user's own npz file.
+      hierarchy: file of the label tree for npz data; '' reads it from the labels.
+      standardize: zero mean and unit variance by the training split.
+      pca: keep this many principal components of the inputs; 0: all.
+      noise: standard deviation of added noise, in units of each feature's own.
+      hidden_labels: share of the training rows whose finest level is hidden.
+      incomplete: what to do with those rows: 'use' them, 'drop' them, or 'coarse':
+        hide the finest level of all rows.
+      shuffle_hierarchy: re-assign the classes to the leaves at random (by ``seed``).
+      refit: train on training and validation rows together, without selection.
+      model: 'linear', 'mlp' or 'convnet'.
+      embed_dim: dimension of the embedding.
+      loss: 'rank_based', 'tuplet' (quadruplet at two levels), 'triplet', or 'none' to
+        measure the input itself.
+      distance: 'cosine', 'euclidean' or 'sqeuclidean', as the loss accepts.
+      target: of the rank-based loss, 'rank_index' or 'block_edge'.
+      stop_gradient_target: of the rank-based loss.
+      margin: of the triplet loss, at every level.
+      margin_inner: of the tuplet loss at the coarsest level (beta of the quadruplet).
+      margin_outer: sum of all margins of the tuplet loss (alpha of the quadruplet).
+    """
+
+    dataset: str = "gm_notes"
+    protocol: str = ""
+    fold: int = 0
+    data_dir: str = ""
+    data_path: str = ""
+    hierarchy: str = ""
+    standardize: bool = True
+    pca: int = 0
+    noise: float = 0.0
+    hidden_labels: float = 0.0
+    incomplete: str = "use"
+    shuffle_hierarchy: bool = False
+    refit: bool = False
+    model: str = "linear"
+    embed_dim: int = 3
+    loss: str = "rank_based"
+    distance: str = "cosine"
+    target: str = "rank_index"
+    stop_gradient_target: bool = False
+    margin: float = 0.1
+    margin_inner: float = 0.2
+    margin_outer: float = 0.4
+
+    def __post_init__(self):
+        """Check every field on its own."""
+        super().__post_init__()
+        for name, minimum in (
+            ("fold", 0),
+            ("pca", 0),
+            ("noise", 0),
+            ("hidden_labels", 0),
+            ("embed_dim", 1),
+            ("margin", 0),
+            ("margin_inner", 0),
+            ("margin_outer", 0),
+        ):
+            check_range(name, getattr(self, name), minimum=minimum)
+        if self.hidden_labels > 1:
+            raise UserError(f"hidden_labels must be in 0..1, got {self.hidden_labels}")
+        for name, accepted in (
+            ("incomplete", INCOMPLETE),
+            ("model", MODELS),
+            ("loss", LOSSES),
+            ("target", ("rank_index", "block_edge")),
+            ("distance", _DISTANCES.get(self.loss, _DISTANCES["tuplet"])),
+        ):
+            check_choice(name, getattr(self, name), accepted)
+        if self.loss == "tuplet" and not self.margin_outer > self.margin_inner > 0:
+            raise UserError(
+                "margins must satisfy margin_outer > margin_inner > 0, got "
+                f"{self.margin_outer} and {self.margin_inner}"
+            )
+
+
+_DISTANCES = {
+    "rank_based": ("cosine", "euclidean"),
+    "triplet": ("cosine", "euclidean", "sqeuclidean"),
+    "tuplet": ("cosine", "euclidean", "sqeuclidean"),
+}
+
+
+def load_data(experiment: Experiment) -> data.Dataset:
+    """Load the data set and apply what the experiment does to it."""
+    dataset = _load_as_given(
+        experiment.dataset,
+        experiment.data_dir,
+        experiment.data_path,
+        experiment.hierarchy,
+        experiment.protocol,
+        experiment.fold,
+    )
+    seed = experiment.seed
+    if experiment.shuffle_hierarchy:
+        dataset = transforms.shuffle_hierarchy(dataset, seed)
+    if experiment.refit:
+        dataset = transforms.refit(dataset)
+    if experiment.hidden_labels:
+        dataset = transforms.hide_fine_labels(dataset, experiment.hidden_labels, seed)
+    if experiment.incomplete == "coarse":
+        dataset = transforms.coarse_only(dataset)
+    elif experiment.incomplete == "drop":
+        dataset = transforms.drop_incomplete(dataset)
+    if experiment.noise:
+        dataset = transforms.add_noise(dataset, experiment.noise, seed)
+    if experiment.pca:
+        dataset = transforms.pca(dataset, experiment.pca)
+    if experiment.standardize:
+        dataset = transforms.standardize(dataset)
+    return dataset
+
+
+@functools.lru_cache(maxsize=8)
+def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold):
+    if name in OWN_FILES:
+        data_path = data_path or str(pathlib.Path(data_dir) / f"{name}.npz")
+        name = "npz"
+    return data.load(
+        name,
+        data_dir=data_dir or None,
+        data_path=data_path or None,
+        hierarchy=hierarchy or None,
+        protocol=protocol or None,
+        fold=fold,
+    )
+
+
+def make_model(experiment: Experiment) -> nn.Module:
+    """The encoder; all of them return unit vectors."""
+    if experiment.model == "linear":
+        return models.Linear(experiment.embed_dim)
+    if experiment.model == "mlp":
+        return models.MLP(experiment.embed_dim)
+    return models.ConvNet(experiment.embed_dim, axis_name=training.AXIS)
+
+
+def make_objective(
+    experiment: Experiment, dataset: data.Dataset
+) -> objectives.Objective:
+    """The objective on a data set; equal settings give the same object.
+
+    On ragged trees the rank-based loss takes its ranks from the hops between classes,
+    since padded labels would order some pairs differently.
+    """
+    hierarchy = dataset.hierarchy
+    num_levels = hierarchy.num_levels
+    if experiment.loss == "rank_based":
+        ragged = bool((hierarchy.depths < num_levels).any())
+        return _rank_based(
+            experiment.distance,
+            experiment.target,
+            experiment.stop_gradient_target,
+            _Hops(hierarchy.path_length()) if ragged else None,
+        )
+    if experiment.loss == "triplet":
+        return _triplet(experiment.distance, (experiment.margin,) * num_levels)
+    if experiment.loss == "tuplet":
+        return _tuplet(experiment.distance, tuplet_margins(experiment, num_levels))
+    raise UserError(
+        "loss 'none' trains nothing; measure the input with experiments.evaluate"
+    )
+
+
+def tuplet_margins(experiment: Experiment, num_levels: int) -> tuple[float, ...]:
+    """Margins from the finest to the coarsest level.
+
+    The coarsest gets ``margin_inner``; the others share the rest of ``margin_outer``,
+    which at two levels gives (alpha - beta, beta) of the quadruplet loss.
+    """
+    if num_levels == 1:
+        return (experiment.margin_inner,)
+    rest = experiment.margin_outer - experiment.margin_inner
+    return (rest / (num_levels - 1),) * (num_levels - 1) + (experiment.margin_inner,)
+
+
+class _Hops:
+    """A matrix of hops that is equal to another by value, to serve as a cache key."""
+
+    def __init__(self, matrix: np.ndarray):
+        self.matrix = matrix
+
+    def __eq__(self, other):
+        return isinstance(other, _Hops) and np.array_equal(self.matrix, other.matrix)
+
+    def __hash__(self):
+        return hash(self.matrix.tobytes())
+
+
+@functools.lru_cache(maxsize=64)
+def _rank_based(distance, target, stop_gradient_target, hops):
+    return objectives.from_loss(
+        losses.rank_based_loss,
+        distance=distance,
+        target=target,
+        stop_gradient_target=stop_gradient_target,
+        tree_distance=None if hops is None else hops.matrix,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _triplet(distance, margins):
+    return objectives.from_loss(
+        losses.hierarchical_triplet_loss, distance=distance, margins=margins
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _tuplet(distance, margins):
+    return objectives.from_tuple_loss(margins, distance=distance)
+
+
+def embed_input(dataset: data.Dataset):
+    """Embedding function of the row 'init': the input itself, flattened."""
+    flat = dataset.features.reshape(len(dataset.features), -1)
+    return lambda rows: flat[rows]
+
+
+def describe_hardware() -> dict[str, str]:
+    """Versions and devices, for the record of a run."""
+    import platform
+
+    import flax
+    import optax
+    import orbax.checkpoint
+
+    devices = jax.devices()
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "orbax-checkpoint": orbax.checkpoint.__version__,
+        "numpy": np.__version__,
+        "platform": platform.machine(),
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+    }

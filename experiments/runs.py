@@ -1,0 +1,201 @@
+"""A run in its workdir: claim it, train or continue, evaluate, report."""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import numpy as np
+
+from experiments import report
+from experiments.experiment import (
+    Experiment,
+    describe_hardware,
+    embed_input,
+    load_data,
+    make_model,
+    make_objective,
+)
+from hierjax import data, evaluation, metrics, training
+from hierjax.errors import UserError
+
+
+def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str):
+    """Make the workdir of a run, or check that it holds this very run.
+
+    Raises:
+      UserError: the folder cannot be written, holds something else, or holds a run
+        with other settings (naming the fields that differ).
+    """
+    wanted = dataclasses.asdict(experiment)
+    path = workdir / "config.json"
+    try:
+        if path.exists():
+            held = read_json(path)
+            differing = [
+                f"{key} was {held.get(key)!r} and is now {value!r}"
+                for key, value in wanted.items()
+                if held.get(key) != value
+            ]
+            if differing:
+                raise UserError(
+                    f"workdir {workdir} holds a run of another configuration: "
+                    f"{'; '.join(differing)}; choose another --workdir"
+                )
+            return
+        workdir.mkdir(parents=True, exist_ok=True)
+        if any(workdir.iterdir()):
+            raise UserError(
+                f"workdir {workdir} is not empty and holds no run; choose another"
+            )
+        (workdir / "flags.txt").write_text(flag_text)
+        write_json(workdir / "environment.json", describe_hardware())
+        write_json(path, wanted)
+    except OSError as error:
+        raise UserError(
+            f"workdir {workdir} cannot be written: {error.strerror}"
+        ) from None
+
+
+def read_experiment(workdir: pathlib.Path) -> Experiment:
+    """The experiment of a workdir.
+
+    Raises:
+      UserError: there is no readable run.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise UserError(f"{workdir} holds no run: {path} is missing")
+    try:
+        return Experiment(**read_json(path))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise UserError(f"{path} is not the configuration of a run: {error}") from None
+
+
+def train(
+    experiment: Experiment, workdir: pathlib.Path, *, num_devices: int | None = None
+) -> None:
+    """Train in a claimed workdir, or continue there; evaluate, report, print."""
+    dataset = load_data(experiment)
+    print(describe_data(dataset))
+    if experiment.loss == "none":
+        evaluate(workdir)
+        return
+    training.fit(
+        make_model(experiment),
+        make_objective(experiment, dataset),
+        dataset,
+        experiment,
+        workdir,
+        num_devices=num_devices,
+        verbose=True,
+    )
+    evaluate(workdir)
+
+
+def describe_data(dataset: data.Dataset) -> str:
+    """One line about a data set."""
+    hierarchy = dataset.hierarchy
+    levels = " -> ".join(
+        f"{count} {name}"
+        for name, count in zip(
+            hierarchy.level_names, hierarchy.nodes_per_level, strict=True
+        )
+    )
+    splits = ", ".join(f"{name} {len(rows)}" for name, rows in dataset.splits.items())
+    return f"{dataset.name}: {levels}; {splits}"
+
+
+def evaluate(workdir: pathlib.Path) -> dict:
+    """Evaluate a run's best state, write ``results.json`` and ``report/``, print.
+
+    Returns:
+      The content of ``results.json``.
+    """
+    experiment = read_experiment(workdir)
+    dataset = load_data(experiment)
+    split = "test" if "test" in dataset.splits else "validation"
+    raw_embed = embed_input(dataset)
+    raw = evaluation.evaluate(raw_embed, dataset, split=split)
+    results = {
+        "environment": describe_hardware(),
+        "split": split,
+        "queries": len(raw.rows),
+        "bootstrap_unit": dataset.unit_name,
+        "input": summarize(raw),
+    }
+    embed, records = raw_embed, []
+    if experiment.loss != "none":
+        model = make_model(experiment)
+        state = training.restore_best(
+            model, make_objective(experiment, dataset), dataset, experiment, workdir
+        )
+        embed = training.embedder(model, state, dataset.features)
+        learned = evaluation.evaluate(embed, dataset, split=split)
+        results |= {
+            "best_step": int(state.step),
+            "learned": summarize(learned),
+            "gain": gains(learned, raw),
+        }
+        records = training.read_records(workdir / "metrics.jsonl")
+    write_json(workdir / "results.json", results)
+    report.write(workdir / "report", results, dataset, embed, records, split)
+    print(report.render(results))
+    print(f"report in {workdir / 'report'}")
+    return results
+
+
+def summarize(measured: evaluation.Evaluation) -> dict:
+    """Measures with their bootstrap intervals, as plain numbers."""
+    intervals = measured.intervals()
+    return {
+        "neighbors": list(measured.neighbors),
+        "measures": {
+            name: {"value": value, **_bounds(intervals.get(name))}
+            for name, value in measured.measures.items()
+        },
+    }
+
+
+def gains(learned: evaluation.Evaluation, raw: evaluation.Evaluation) -> dict:
+    """Paired differences to the raw input on the same queries, with intervals."""
+    return {
+        name: {"value": interval.mean, **_bounds(interval)}
+        for name in learned.per_query
+        for interval in [
+            metrics.bootstrap_interval(
+                learned.per_query[name] - raw.per_query[name],
+                units=learned.units,
+                num_resamples=2000,
+            )
+        ]
+    }
+
+
+def _bounds(interval: metrics.Interval | None) -> dict:
+    return {} if interval is None else {"low": interval.low, "high": interval.high}
+
+
+def read_json(path: pathlib.Path):
+    """Content of a JSON file."""
+    return json.loads(path.read_text())
+
+
+def write_json(path: pathlib.Path, content) -> None:
+    """Write JSON through a temporary file, so that a kill leaves no half of it."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
+    temporary.replace(path)
+
+
+def _plain(content):
+    """Only what JSON knows: NaN and infinity become null, numpy numbers Python's."""
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple, np.ndarray)):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.integer):
+        return int(content)
+    if isinstance(content, (float, np.floating)):
+        return float(content) if math.isfinite(content) else None
+    return content
