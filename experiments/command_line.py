@@ -117,7 +117,7 @@ def explicit_flags() -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parse the flags and run ``main``; a user's mistake is one line and exit code 2."""
+    """Parse the flags and run ``main``; a user's mistake is one line, exit code 2."""
 
     def parse(argv):
         app.define_help_flags()

@@ -6,24 +6,35 @@ the same exactly when their whole paths are, so a name may occur under many pare
 Everything is built on the host with numpy and never changes afterwards.
 """
 
-import csv
 import dataclasses
 import functools
 import os
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
+from hierjax import tree_readers
 from hierjax.errors import UserError
-
-UNKNOWN = -1
-_ROOT = -1
-
-NamePath = tuple[str, ...]
+from hierjax.names import (
+    UNKNOWN,
+    NamePath,
+    as_path,
+    check_given_names,
+    distinct_names,
+    keep_levels,
+)
+from hierjax.newick import read_newick, write_newick
+from hierjax.trie import (
+    ROOT,
+    Trie,
+    check_distinct,
+    check_no_internal_class,
+    grow_trie,
+    number_nodes,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +67,10 @@ class Hierarchy:
     level_names: tuple[str, ...]
     ancestors: np.ndarray
 
+    def __post_init__(self):
+        """Makes the array read-only."""
+        self.ancestors.flags.writeable = False
+
     @classmethod
     def from_paths(
         cls,
@@ -80,26 +95,22 @@ class Hierarchy:
           UserError: no class, an empty path or name, the same path twice, a class that
             is an ancestor (unless allowed), or names that do not fit.
         """
-        paths = tuple(_name_path(path, f"path {i}") for i, path in enumerate(paths))
+        paths = tuple(as_path(path, f"path {i}") for i, path in enumerate(paths))
         if not paths:
             raise UserError("a hierarchy needs at least one class, found none")
-        trie = _grow_trie(paths)
-        _check_distinct(paths, trie)
+        check_distinct(paths)
+        trie = grow_trie(paths)
         if not allow_internal_classes:
-            _check_no_internal_class(paths, trie)
+            check_no_internal_class(paths, trie)
         num_levels = trie.nodes.shape[1]
         if level_names is None:
             level_names = [f"level_{level}" for level in range(num_levels)]
         if class_names is None:
-            class_names = _distinct_names(paths)
+            class_names = distinct_names(paths)
         else:
-            class_names = _given_names(class_names, "class", len(paths))
-        return cls(
-            paths,
-            class_names,
-            _given_names(level_names, "level", num_levels),
-            _number_nodes(trie),
-        )
+            class_names = check_given_names(class_names, "class", len(paths))
+        level_names = check_given_names(level_names, "level", num_levels)
+        return cls(paths, class_names, level_names, number_nodes(trie))
 
     @classmethod
     def from_edges(
@@ -129,21 +140,8 @@ class Hierarchy:
           UserError: an empty name, a self loop, a node with two parents, a cycle, or a
             class that is the root, no node, or has children (unless allowed).
         """
-        parents = _read_edges(pairs)
-        inner = set(parents.values())
-        paths = _edge_paths(parents)
-        if classes is None:
-            classes = [child for child in parents if child not in inner]
-        classes = _names(classes, "the list of classes")
-        for name in classes:
-            if not paths.get(name):
-                raise UserError(
-                    f"the class {name!r} is not a node below the root of the edges"
-                )
-            if name in inner and not allow_internal_classes:
-                raise _internal_class_error(name, "other nodes")
         return cls.from_paths(
-            [paths[name] for name in classes],
+            tree_readers.read_edges(pairs, classes, allow_internal_classes),
             level_names=level_names,
             allow_internal_classes=allow_internal_classes,
         )
@@ -175,20 +173,8 @@ class Hierarchy:
           UserError: a known level after an unknown one, a value that is no name, a
             last level that is unknown in every row.
         """
-        rows, _ = _unique_rows(labels)
-        width = max(map(len, rows), default=0)
-        known = dict.fromkeys(_known_path(row, number) for row, number in rows.items())
-        inner = {path[:end] for path in known for end in range(len(path))}
-        classes = [path for path in known if path not in inner and path]
-        depth = max(map(len, classes), default=0)
-        if depth < max(width, 1):
-            raise UserError(
-                f"level {depth} is unknown in all {len(rows)} different rows of the "
-                "labels; every level must be known somewhere"
-            )
-        trie = _grow_trie(classes)
-        order = np.argsort(_rank_nodes(trie.children)[trie.nodes[:, -1]])
-        return cls.from_paths([classes[i] for i in order], level_names=level_names)
+        paths = tree_readers.read_level_labels(labels)
+        return cls.from_paths(paths, level_names=level_names)
 
     @classmethod
     def from_csv(
@@ -217,21 +203,9 @@ class Hierarchy:
         Raises:
           UserError: no such file or column, or a bad tree; the message names the file.
         """
-        rows = _read_table(path)
-        column = next((name for name in ("Hierarchy", "Path") if name in rows[0]), None)
-        if column is None:
-            raise UserError(
-                f"{path}: needs a column 'Path' or 'Hierarchy', found {list(rows[0])}"
-            )
-        try:
-            rows.sort(key=lambda row: int(row["Number"]))
-        except (KeyError, ValueError, TypeError):
-            pass  # no integer numbers: file order
-        cells = [row[column] or "" for row in rows]
-        separator = "//" if any("//" in cell for cell in cells) else "/"
         try:
             return cls.from_paths(
-                [_names(cell.split(separator), f"the path {cell!r}") for cell in cells],
+                tree_readers.read_csv(path),
                 level_names=level_names,
                 allow_internal_classes=allow_internal_classes,
             )
@@ -268,7 +242,7 @@ class Hierarchy:
             node with the same name, or a bad tree.
         """
         return cls.from_paths(
-            _newick_class_paths(_parse_newick(text)),
+            read_newick(text),
             level_names=level_names,
             allow_internal_classes=allow_internal_classes,
         )
@@ -286,7 +260,9 @@ class Hierarchy:
     @functools.cached_property
     def depths(self) -> np.ndarray:
         """Length of each class's path without the virtual root, int32 [C], 1..L."""
-        return _read_only(np.array([len(path) for path in self.paths], np.int32))
+        depths = np.array([len(path) for path in self.paths], np.int32)
+        depths.flags.writeable = False
+        return depths
 
     @functools.cached_property
     def nodes_per_level(self) -> tuple[int, ...]:
@@ -306,7 +282,7 @@ class Hierarchy:
         level = range(self.num_levels)[level]
         if level == self.num_levels - 1:
             return self.class_names
-        return _distinct_names(
+        return distinct_names(
             [self.paths[c][: level + 1] for c in self._first_classes(level)]
         )
 
@@ -378,9 +354,9 @@ class Hierarchy:
         Raises:
           UserError: a label outside the tree, or a known level after an unknown one.
         """
-        unique, inverse = _unique_rows(rows)
+        unique, inverse = tree_readers.unique_rows(rows)
         nodes = [
-            self._find_node(_known_path(row, number), number)
+            self._find_node(tree_readers.known_path(row, number), number)
             for row, number in unique.items()
         ]
         return self._node_labels[np.array(nodes, np.intp)[inverse]]
@@ -395,17 +371,7 @@ class Hierarchy:
         Returns:
           One line that ``from_newick`` reads back.
         """
-        classes = set(self._trie.nodes[:, -1].tolist())
-        below = defaultdict(list)
-        # A parent's id is smaller than its children's, so they are ready before it.
-        for (parent, name), node in reversed(self._trie.children.items()):
-            label = _quote(name)
-            inside = below.pop(node, [])
-            if inside and node in classes:
-                inside.append(f"{label}:0")
-            text = f"({','.join(reversed(inside))}){label}" if inside else label
-            below[parent].append(text)
-        return f"({','.join(reversed(below[_ROOT]))});"
+        return write_newick(self._trie)
 
     def to_edges(self) -> list[tuple[str, str]]:
         """Lists the (parent, child) pairs of the tree, the virtual root included.
@@ -418,22 +384,17 @@ class Hierarchy:
           One pair per node. ``from_edges(edges, classes=class_names)`` reads them
           back; without internal classes, ``classes`` may be left out.
         """
-        class_names = dict(zip(self._trie.nodes[:, -1], self.class_names, strict=True))
-        paths: list[NamePath] = []
-        for parent, name in self._trie.children:
-            paths.append((name,) if parent == _ROOT else (*paths[parent], name))
-        taken = Counter(class_names.get(i, path[-1]) for i, path in enumerate(paths))
-        names = [
-            class_names.get(
-                i, path[-1] if taken[path[-1]] == 1 else "/".join(("", *path))
-            )
-            for i, path in enumerate(paths)
-        ]
+        classes = dict(zip(self._trie.nodes[:, -1], self.class_names, strict=True))
+        paths = self._trie.paths()
+        names = [classes.get(i, path[-1]) for i, path in enumerate(paths)]
+        taken = Counter(names)
+        for i, path in enumerate(paths):
+            if i not in classes and taken[names[i]] > 1:
+                names[i] = "/".join(("", *path))
         root = "root"
         while root in names:
             root = f"_{root}"
-        # The last name is that of node -1, the virtual root.
-        names.append(root)
+        names.append(root)  # at the place ROOT, the last one
         return [
             (names[parent], names[node])
             for (parent, _), node in self._trie.children.items()
@@ -457,22 +418,17 @@ class Hierarchy:
           UserError: levels that are empty, not increasing or out of range.
         """
         levels = list(levels)
-        if (
-            not levels
-            or sorted(set(levels)) != levels
-            or not set(levels) <= set(range(self.num_levels))
-        ):
+        if not levels or levels != sorted(set(levels) & set(range(self.num_levels))):
             raise UserError(
                 f"levels {levels} must be one or more strictly increasing numbers "
                 f"from 0 to {self.num_levels - 1}"
             )
         classes = self._first_classes(levels[-1])
-        pieces = [_cut_path(self.paths[c], levels) for c in classes]
         return Hierarchy(
-            _name_pieces(pieces),
+            keep_levels([self.paths[c] for c in classes], levels),
             self.node_names(levels[-1]),
             tuple(self.level_names[level] for level in levels),
-            _read_only(self.ancestors[np.ix_(classes, levels)]),
+            self.ancestors[np.ix_(classes, levels)],
         )
 
     def subset(self, class_ids: Any) -> "Hierarchy":
@@ -533,7 +489,7 @@ class Hierarchy:
             tuple(names[node] for node in nodes[:depth])
             for nodes, depth in zip(moved, self.depths[places], strict=True)
         )
-        return dataclasses.replace(self, paths=paths, ancestors=_read_only(ancestors))
+        return dataclasses.replace(self, paths=paths, ancestors=ancestors)
 
     def sibling_overlap(self, other: "Hierarchy") -> float:
         """Share of the pairs of siblings here that are siblings in another tree too.
@@ -579,23 +535,24 @@ class Hierarchy:
         )
 
     @functools.cached_property
-    def _trie(self) -> "_Trie":
-        return _grow_trie(self.paths)
+    def _trie(self) -> Trie:
+        return grow_trie(self.paths)
 
     @functools.cached_property
     def _node_labels(self) -> np.ndarray:
-        """Labels of a row that ends at a trie node; last, at index _ROOT, all -1."""
+        """Labels of a row that ends at a trie node; last, at index ROOT, all -1."""
         nodes = self._trie.nodes
-        table = np.full((len(self._trie.children) + 1, self.num_levels), UNKNOWN)
+        num_nodes = len(self._trie.children)
+        table = np.full((num_nodes + 1, self.num_levels), UNKNOWN, np.int32)
         for level in range(self.num_levels):
             real = self.depths > level
             table[nodes[real, level], : level + 1] = self.ancestors[real, : level + 1]
         table[nodes[:, -1]] = self.ancestors
-        return _read_only(table.astype(np.int32))
+        return table
 
     def _find_node(self, path: NamePath, number: int) -> int:
         """Trie node of a path that row ``number`` of the labels names."""
-        node = _ROOT
+        node = ROOT
         for level, name in enumerate(path):
             node = self._trie.children.get((node, name))
             if node is None:
@@ -641,385 +598,3 @@ class Hierarchy:
                 f"{lowest}..{self.num_classes - 1}"
             )
         return ids
-
-
-class _Trie(NamedTuple):
-    """All nodes of a tree, numbered in the order in which the paths bring them up.
-
-    children: (parent node, name) -> node; the i-th entry is node i, and a parent comes
-      before its children. The virtual root is _ROOT.
-    nodes: [C, L] node of each class on each level, the last one repeated.
-    """
-
-    children: dict[tuple[int, str], int]
-    nodes: np.ndarray
-
-
-def _grow_trie(paths: Sequence[NamePath]) -> _Trie:
-    children: dict[tuple[int, str], int] = {}
-    nodes = np.empty((len(paths), max(map(len, paths))), np.intp)
-    for row, path in zip(nodes, paths, strict=True):
-        node = _ROOT
-        for level, name in enumerate(path):
-            node = children.setdefault((node, name), len(children))
-            row[level] = node
-        row[len(path) :] = node
-    return _Trie(children, nodes)
-
-
-def _rank_nodes(children: dict[tuple[int, str], int]) -> np.ndarray:
-    """Position of each trie node, deepest level first, in the order of node ids."""
-    parents, names = zip(*children, strict=True)
-    levels: list[list[int]] = []
-    depths: list[int] = []
-    for node, parent in enumerate(parents):
-        depths.append(0 if parent == _ROOT else depths[parent] + 1)
-        if depths[node] == len(levels):
-            levels.append([])
-        levels[depths[node]].append(node)
-
-    place = [0] * len(names)
-    for level in levels:
-        repeats = len({names[node] for node in level}) < len(level)
-        keys = {
-            node: (place[parents[node]] if repeats else 0, _sort_key(names[node]))
-            for node in level
-        }
-        level.sort(key=keys.__getitem__)
-        for position, node in enumerate(level):
-            place[node] = position
-
-    ranks = np.empty(len(names), np.intp)
-    ranks[np.concatenate(levels[::-1])] = np.arange(len(names))
-    return ranks
-
-
-def _number_nodes(trie: _Trie) -> np.ndarray:
-    """Node ids [C, L] as the docstring of Hierarchy defines them."""
-    ranks = _rank_nodes(trie.children)[trie.nodes]
-    ancestors = np.empty(ranks.shape, np.int32)
-    for level, column in enumerate(ranks.T):
-        ancestors[:, level] = np.unique(column, return_inverse=True)[1]
-    ancestors[:, -1] = np.arange(len(ancestors))
-    return _read_only(ancestors)
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array
-
-
-def _sort_key(name: str) -> tuple[bool, int, str]:
-    """Numbers before words, numbers by value."""
-    return (False, int(name), name) if name.isdecimal() else (True, 0, name)
-
-
-def _distinct_names(paths: Sequence[NamePath]) -> tuple[str, ...]:
-    """Last name of each path, or the whole path where several end alike."""
-    counts = Counter(path[-1] for path in paths)
-    return tuple(
-        path[-1] if counts[path[-1]] == 1 else "/".join(path) for path in paths
-    )
-
-
-def _names(values: Iterable[Any], where: str) -> NamePath:
-    values = tuple(values)
-    for i, value in enumerate(values):
-        number = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not (value >= 0 if number else isinstance(value, str) and value.strip()):
-            raise UserError(
-                f"{where} has {value!r} at position {i}; a name is a non-empty string "
-                "or a non-negative integer"
-            )
-    return tuple(map(str, values))
-
-
-def _name_path(path: Any, where: str) -> NamePath:
-    names = _names(_as_tuple(path, where), where)
-    if not names:
-        raise UserError(f"{where} is empty; a path has one or more names")
-    return names
-
-
-def _as_tuple(row: Any, where: str) -> tuple:
-    if not isinstance(row, str | bytes):
-        try:
-            values = tuple(row)
-            hash(values)
-            return values
-        except TypeError:
-            pass
-    raise UserError(f"{where} is {row!r}; it must be a sequence of names")
-
-
-def _given_names(names: Sequence[str], kind: str, count: int) -> tuple[str, ...]:
-    names = _names(names, f"the list of {kind} names")
-    if len(names) != count:
-        raise UserError(
-            f"found {len(names)} {kind} names where {count} distinct ones are needed"
-        )
-    for name, times in Counter(names).items():
-        if times > 1:
-            raise UserError(f"the {kind} name {name!r} occurs {times} times, not once")
-    return names
-
-
-def _check_distinct(paths: Sequence[NamePath], trie: _Trie) -> None:
-    first: dict[int, int] = {}
-    for c, node in enumerate(trie.nodes[:, -1].tolist()):
-        if first.setdefault(node, c) != c:
-            raise UserError(
-                f"classes {first[node]} and {c} have the same path "
-                f"{'/'.join(paths[c])!r}; a leaf may occur only once"
-            )
-
-
-def _check_no_internal_class(paths: Sequence[NamePath], trie: _Trie) -> None:
-    child_names = {parent: name for parent, name in trie.children}
-    for path, node in zip(paths, trie.nodes[:, -1].tolist(), strict=True):
-        if node in child_names:
-            raise _internal_class_error("/".join(path), repr(child_names[node]))
-
-
-def _internal_class_error(name: str, below: str) -> UserError:
-    return UserError(
-        f"the class {name!r} is also the ancestor of {below}; "
-        "this needs allow_internal_classes=True"
-    )
-
-
-def _unique_rows(rows: Any) -> tuple[dict[tuple, int], np.ndarray]:
-    """Different rows with the number of their first occurrence, and which is where."""
-    if hasattr(rows, "__array__"):
-        rows = np.asarray(rows).tolist()
-    first: dict[tuple, int] = {}
-    firsts = np.array(
-        [
-            first.setdefault(_as_tuple(row, f"row {number}"), number)
-            for number, row in enumerate(rows)
-        ],
-        np.intp,
-    )
-    return first, np.unique(firsts, return_inverse=True)[1]
-
-
-def _known_path(row: tuple, number: int) -> NamePath:
-    """Names of a row of raw labels without its unknown suffix."""
-    # numpy turns a -1 among strings into '-1'.
-    unknown = [value in (None, "", "-1", UNKNOWN) for value in row]
-    depth = unknown.index(True) if True in unknown else len(row)
-    if False in unknown[depth:]:
-        level = unknown.index(False, depth)
-        raise UserError(
-            f"row {number} has the label {row[level]!r} at level {level} below the "
-            f"unknown level {depth}; unknown levels must be the last ones of a row"
-        )
-    return _names(row[:depth], f"row {number}")
-
-
-def _read_table(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of a file separated by ``,`` or ``|``, at least one."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter = "|" if "|" in file.readline() else ","
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a CSV table: {error}") from None
-    if not rows:
-        raise UserError(f"{path}: has no rows below a header")
-    return rows
-
-
-def _read_edges(pairs: Iterable[tuple[str | int, str | int]]) -> dict[str, str]:
-    """Child -> parent, in the order of the pairs."""
-    parents: dict[str, str] = {}
-    for i, pair in enumerate(pairs):
-        names = _name_path(pair, f"edge {i}")
-        if len(names) != 2:
-            raise UserError(f"edge {i} has {len(names)} names, not (parent, child)")
-        parent, child = names
-        if parent == child:
-            raise UserError(f"edge {i} makes the node {child!r} its own parent")
-        if parents.setdefault(child, parent) != parent:
-            raise UserError(
-                f"the node {child!r} has two parents, {parents[child]!r} and "
-                f"{parent!r}; a tree allows one"
-            )
-    return parents
-
-
-def _edge_paths(parents: dict[str, str]) -> dict[str, NamePath]:
-    """Path of every node; an only root is left out of them and has the path ()."""
-    children = defaultdict(list)
-    for child, parent in parents.items():
-        children[parent].append(child)
-    roots = [node for node in children if node not in parents]
-    paths = {root: (root,) if len(roots) > 1 else () for root in roots}
-    frontier = list(roots)
-    while frontier:
-        node = frontier.pop()
-        for child in children.get(node, ()):
-            paths[child] = (*paths[node], child)
-            frontier.append(child)
-    unreached = [node for node in parents if node not in paths]
-    if unreached:
-        raise UserError(f"the edges have a cycle: {_find_cycle(unreached[0], parents)}")
-    return paths
-
-
-def _find_cycle(node: str, parents: dict[str, str]) -> str:
-    seen: list[str] = []
-    while node not in seen:
-        seen.append(node)
-        node = parents[node]
-    cycle = [node, *reversed(seen[seen.index(node) :])]
-    return " -> ".join(map(repr, cycle))
-
-
-def _cut_path(path: NamePath, levels: Sequence[int]) -> tuple[NamePath, ...]:
-    """The path in pieces that end at the kept levels, or with the path."""
-    ends = sorted({min(level + 1, len(path)) for level in levels})
-    starts = [0, *ends[:-1]]
-    return tuple(path[start:end] for start, end in zip(starts, ends, strict=True))
-
-
-def _name_pieces(paths: Sequence[tuple[NamePath, ...]]) -> tuple[NamePath, ...]:
-    """One name per piece: its last one, or all joined if siblings end alike."""
-    alike = defaultdict(set)
-    for path in paths:
-        for level, piece in enumerate(path):
-            alike[path[:level], piece[-1]].add(piece)
-    return tuple(
-        tuple(
-            piece[-1] if len(alike[path[:level], piece[-1]]) == 1 else "/".join(piece)
-            for level, piece in enumerate(path)
-        )
-        for path in paths
-    )
-
-
-@dataclasses.dataclass
-class _NewickNode:
-    """A node of a Newick text, listed in the order in which the nodes begin."""
-
-    parent: int
-    position: int
-    name: str = ""
-    length: float | None = None
-
-
-_NEWICK_TOKEN = re.compile(
-    r"""(?P<skip>\s+|\[[^\]]*\])
-    |(?P<quoted>'(?:[^']|'')*')
-    |(?P<mark>[(),:;])
-    |(?P<bare>[^\s()\[\]:;,'][^()\[\]:;,']*)""",
-    re.VERBOSE,
-)
-# What may stand before each token: ^ the start, n a name, l a branch length.
-_NEWICK_BEFORE = {
-    "(": "^(,",
-    "n": "^(,)",
-    ":": "^(,)n",
-    "l": ":",
-    ",": "(,)nl",
-    ")": "(,)nl",
-    ";": "^)nl",
-}
-
-
-def _newick_tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    """Kind (a key of _NEWICK_BEFORE), value and position of each token."""
-    position, before = 0, "^"
-    while position < len(text):
-        match = _NEWICK_TOKEN.match(text, position)
-        if match is None:
-            raise _newick_error(text, position)
-        value = match.group()
-        if match.lastgroup != "skip":
-            kind = value
-            if match.lastgroup != "mark":
-                kind = "l" if before == ":" else "n"
-            if before not in _NEWICK_BEFORE[kind]:
-                raise _newick_error(text, position)
-            if match.lastgroup == "quoted":
-                value = value[1:-1].replace("''", "'")
-            yield kind, value.strip() if match.lastgroup == "bare" else value, position
-            before = kind
-        position = match.end()
-    if before == ":":
-        raise _newick_error(text, position)
-
-
-def _newick_error(text: str, position: int) -> UserError:
-    found = repr(text[position : position + 20]) if position < len(text) else "the end"
-    return UserError(f"the Newick text has {found} at character {position}, not a tree")
-
-
-def _parse_newick(text: str) -> list[_NewickNode]:
-    """All nodes of the tree, the root first; without recursion, for deep trees."""
-    nodes = [_NewickNode(parent=_ROOT, position=0)]
-    current = 0
-    for kind, value, position in _newick_tokens(text):
-        if kind in ",)" and current == 0:
-            raise _newick_error(text, position)
-        if kind in "(,":
-            parent = current if kind == "(" else nodes[current].parent
-            nodes.append(_NewickNode(parent, position + 1))
-            current = len(nodes) - 1
-        elif kind == ")":
-            current = nodes[current].parent
-        elif kind == "n":
-            nodes[current].name = value
-        elif kind == "l":
-            try:
-                nodes[current].length = float(value)
-            except ValueError:
-                raise UserError(
-                    f"the Newick text has the branch length {value!r} at character "
-                    f"{position}; it must be a number"
-                ) from None
-    if current != 0:
-        raise UserError("the Newick text ends before all its brackets are closed")
-    return nodes
-
-
-def _newick_class_paths(nodes: Sequence[_NewickNode]) -> list[NamePath]:
-    """Paths of the classes in the order of the text."""
-    inner = {node.parent for node in nodes}
-    used = {node.name for node in nodes}
-    made_up = (name for k in range(len(nodes)) if (name := f"node_{k}") not in used)
-    names, paths, seen, classes = [""], [()], set(), []
-    for i, node in enumerate(nodes[1:], start=1):
-        if not node.name and i not in inner:
-            raise UserError(
-                f"the Newick text has a leaf without a name at character "
-                f"{node.position}"
-            )
-        names.append(node.name or next(made_up))
-        above = paths[node.parent]
-        paths.append((*above, names[i]))
-        is_parent_itself = (
-            node.parent != 0
-            and i not in inner
-            and node.length == 0
-            and names[i] == names[node.parent]
-        )
-        if is_parent_itself:
-            classes.append(above)
-            continue
-        if paths[i] in seen:
-            raise UserError(
-                f"the Newick text has two nodes named {names[i]!r} below "
-                f"{'/'.join(above) or 'the root'}"
-            )
-        seen.add(paths[i])
-        if i not in inner:
-            classes.append(paths[i])
-    return classes
-
-
-def _quote(name: str) -> str:
-    if re.search(r"""[\s()\[\]:;,'"]""", name):
-        return "'" + name.replace("'", "''") + "'"
-    return name

@@ -293,9 +293,7 @@ def rank_based_loss(
         errors = jnp.where(pairs.valid & (early | late), pairs.distance - t, 0.0)
         return jnp.sum(jnp.sum(jnp.square(errors), -1))
 
-    return reductions.safe_divide(
-        total(squared_errors), num_pairs.astype(jnp.float32)
-    )
+    return reductions.safe_divide(total(squared_errors), num_pairs.astype(jnp.float32))
 
 
 def _extremes(over_blocks, axis_name):

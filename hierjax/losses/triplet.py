@@ -132,7 +132,5 @@ def hierarchical_triplet_loss(
         return total, active, num_valid
 
     sums = blocks.map_anchor_blocks(block_sums, num_rows, block_size)
-    total, active, num_valid = (
-        collectives.psum(jnp.sum(x), axis_name) for x in sums
-    )
+    total, active, num_valid = (collectives.psum(jnp.sum(x), axis_name) for x in sums)
     return reductions.safe_divide(total, active if average == "active" else num_valid)

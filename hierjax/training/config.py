@@ -102,6 +102,4 @@ def check_range(name: str, value: float, *, minimum: float) -> None:
 def check_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
     """Require one of the accepted words."""
     if value not in accepted:
-        raise UserError(
-            f"{name} must be one of {', '.join(accepted)}, got {value!r}"
-        )
+        raise UserError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")

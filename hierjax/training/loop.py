@@ -142,9 +142,7 @@ def fit(
     train_step = make_train_step(
         model, objective, optimizer.update, augment=augment, devices=devices
     )
-    state = place(
-        create_state(model, objective, optimizer, features[:1], config.seed)
-    )
+    state = place(create_state(model, objective, optimizer, features[:1], config.seed))
     best, selection = jax.device_get(state), _Selection()
 
     checkpoints = None
@@ -183,17 +181,13 @@ def fit(
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
                 embed = embedder(model, state, features, devices=devices)
-                measures = evaluation.validation_measures(
-                    embed, data, config.selection
-                )
+                measures = evaluation.validation_measures(embed, data, config.selection)
                 values |= {f"validation/{k}": v for k, v in measures.items()}
                 if selection.update(measures[config.selection], step):
                     best = jax.device_get(state)
             writer.write(step, values)
             ends = finished or not patience_left()
-            if checkpoints and (
-                ends or step - saved_step >= config.checkpoint_every
-            ):
+            if checkpoints and (ends or step - saved_step >= config.checkpoint_every):
                 saved_step = step
                 kept = best if validate else jax.device_get(state)
                 checkpoints.save(step, state, kept, dataclasses.asdict(selection))

@@ -1,0 +1,128 @@
+"""Reproduce a table: ``python -m experiments.reproduce --table=NAME --workdir=W``."""
+
+import pathlib
+
+from absl import flags
+
+from experiments import aggregate, command_line, render
+from experiments.experiment import describe_hardware
+from experiments.jobs import Jobs
+from experiments.runs import read_json, write_json
+from experiments.tables import SCALES, TABLES, Block, Row, Table
+from hierjax.errors import UserError
+
+flags.DEFINE_enum("table", None, list(TABLES), "Table to compute.")
+flags.DEFINE_string("workdir", None, "Folder of the runs; continued where present.")
+flags.DEFINE_list("rows", [], "Rows to run; default all.")
+flags.DEFINE_list("datasets", [], "Blocks or data sets to run; default all.")
+flags.DEFINE_list("seed_list", [], "Seeds to run; default those of each block.")
+flags.DEFINE_enum("scale", "cpu", list(SCALES), "Size of the runs.")
+flags.DEFINE_string("data_dir", "", "Folder of downloaded data.")
+
+
+def _chosen_rows(table: Table) -> list[Row]:
+    names = [row.name for row in table.rows]
+    wanted = flags.FLAGS.rows or names
+    for name in wanted:
+        if name not in names:
+            raise UserError(
+                f"--rows: no row {name!r} in {table.name}, did you mean "
+                f"{command_line.nearest(name, names)!r}?"
+            )
+    return [row for row in table.rows if row.name in wanted]
+
+
+def _chosen_blocks(table: Table) -> list[Block]:
+    wanted = flags.FLAGS.datasets
+    known = {block.name for block in table.blocks}
+    known |= {block.fields["dataset"] for block in table.blocks}
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"--datasets: no data set {name!r} in {table.name}, did you mean "
+                f"{command_line.nearest(name, sorted(known))!r}?"
+            )
+    return [
+        block
+        for block in table.blocks
+        if not wanted or {block.name, block.fields["dataset"]} & set(wanted)
+    ]
+
+
+def _seeds() -> list[int] | None:
+    try:
+        seeds = [int(text) for text in flags.FLAGS.seed_list]
+    except ValueError:
+        seeds = [-1]
+    if any(seed < 0 for seed in seeds):
+        raise UserError(
+            f"--seed_list takes whole numbers from 0, got {flags.FLAGS.seed_list}"
+        )
+    return seeds or None
+
+
+def _claim(workdir: pathlib.Path, scale: str) -> None:
+    """A workdir holds runs of one scale only."""
+    path = workdir / "reproduce.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            if any(workdir.iterdir()):
+                raise UserError(
+                    f"workdir {workdir} holds something else than tables; choose another"
+                )
+            write_json(path, {"scale": scale})
+    except OSError as error:
+        raise UserError(
+            f"workdir {workdir} cannot be written: {error.strerror}"
+        ) from None
+    held = read_json(path)["scale"]
+    if held != scale:
+        raise UserError(
+            f"workdir {workdir} holds runs at --scale={held}, not {scale}; choose "
+            "another --workdir"
+        )
+
+
+def main() -> None:
+    """Run what is missing of a table, then print and write it."""
+    values = flags.FLAGS
+    if not values.table:
+        raise UserError(f"--table is missing, one of {', '.join(TABLES)}")
+    if not values.workdir:
+        raise UserError("--workdir is missing: a folder for the runs")
+    table, seed_list = TABLES[values.table], _seeds()
+    rows, blocks = _chosen_rows(table), _chosen_blocks(table)
+    workdir = pathlib.Path(values.workdir)
+    _claim(workdir, values.scale)
+    data_dir = str(pathlib.Path(values.data_dir).resolve()) if values.data_dir else ""
+    jobs = Jobs(workdir / table.name, values.scale, data_dir)
+    for block in blocks:
+        problem = jobs.data_problem(block, rows[0])
+        if problem:
+            print(f"{block.name}: not run, {problem}")
+            continue
+        for row in rows:
+            jobs.run(block, row, seed_list or list(range(block.seeds)))
+    content = aggregate.aggregate(table, jobs, seed_list)
+    content["run"] = {
+        "command": f"python -m experiments.reproduce --table={table.name} "
+        f"--scale={values.scale} --workdir=W --data_dir=D",
+        "scale": values.scale,
+        "settings": ", ".join(f"{k} {v}" for k, v in SCALES[values.scale].items()),
+        "environment": describe_hardware(),
+        "seconds": sum(
+            row["seconds"] for b in content["blocks"] for row in b["rows"].values()
+        ),
+    }
+    path = workdir / f"{table.name}.json"
+    write_json(path, content)
+    content = read_json(path)
+    path.with_suffix(".md").write_text(render.markdown(content))
+    path.with_suffix(".csv").write_text(render.comma_separated(content))
+    print(render.markdown(content))
+    print(f"written: {path}, .md and .csv")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
