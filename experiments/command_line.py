@@ -46,7 +46,11 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 
 def experiment_from_flags() -> tuple[str, Experiment]:
-    """The preset's name and the experiment after all overrides, which are printed."""
+    """The experiment after all overrides, which are printed, and a name for its run.
+
+    The name is the preset's with every override, so that different runs have different
+    default workdirs.
+    """
     values = flags.FLAGS
     name = values.experiment
     if name not in PRESETS:
@@ -76,8 +80,11 @@ def experiment_from_flags() -> tuple[str, Experiment]:
         if overrides.get(key):
             overrides[key] = str(pathlib.Path(overrides[key]).resolve())
     experiment = dataclasses.replace(preset, **overrides)
-    for key in overrides:
+    for key, value in overrides.items():
         print(f"override: {key} = {getattr(experiment, key)!r}")
+        if value != getattr(preset, key):
+            shown = pathlib.Path(value).name if key in _PATHS else value
+            name += f",{key}={shown}"
     return name, experiment
 
 
@@ -116,17 +123,25 @@ def explicit_flags() -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parse the flags and run ``main``; a user's mistake is one line, exit code 2."""
+def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
+    """Define and parse the flags and run ``main``.
+
+    A user's mistake is one line on standard error and exit code 2.
+    """
+    define_flags()
 
     def parse(argv):
         app.define_help_flags()
-        # Orbax reports every step of a save at level INFO.
-        flags.FLAGS.set_default("verbosity", logging.WARNING)
         try:
             left = flags.FLAGS(argv)
+        except flags.UnrecognizedFlagError as error:
+            known = nearest(error.flagname, list(flags.FLAGS))
+            _fail(f"unknown flag --{error.flagname}, did you mean --{known}?")
         except flags.Error as error:
             _fail(error)
+        if not flags.FLAGS["verbosity"].present:
+            # Orbax reports every step of a save at level INFO.
+            logging.set_verbosity(logging.WARNING)
         if len(left) > 1:
             _fail(f"unexpected argument {left[1]!r}; options start with --")
         return left

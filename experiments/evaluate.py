@@ -7,7 +7,10 @@ from absl import flags
 from experiments import command_line, runs
 from hierjax.errors import UserError
 
-flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
+
+def define_flags() -> None:
+    """Flags of this command."""
+    flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 
 
 def main() -> None:
@@ -18,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -11,13 +11,16 @@ from experiments.runs import read_json, write_json
 from experiments.tables import SCALES, TABLES, Block, Row, Table
 from hierjax.errors import UserError
 
-flags.DEFINE_enum("table", None, list(TABLES), "Table to compute.")
-flags.DEFINE_string("workdir", None, "Folder of the runs; continued where present.")
-flags.DEFINE_list("rows", [], "Rows to run; default all.")
-flags.DEFINE_list("datasets", [], "Blocks or data sets to run; default all.")
-flags.DEFINE_list("seed_list", [], "Seeds to run; default those of each block.")
-flags.DEFINE_enum("scale", "cpu", list(SCALES), "Size of the runs.")
-flags.DEFINE_string("data_dir", "", "Folder of downloaded data.")
+
+def define_flags() -> None:
+    """Flags of this command."""
+    flags.DEFINE_enum("table", None, list(TABLES), "Table to compute.")
+    flags.DEFINE_string("workdir", None, "Folder of the runs; continued where present.")
+    flags.DEFINE_list("rows", [], "Rows to run; default all.")
+    flags.DEFINE_list("datasets", [], "Blocks or data sets to run; default all.")
+    flags.DEFINE_list("seed_list", [], "Seeds to run; default those of each block.")
+    flags.DEFINE_enum("scale", "cpu", list(SCALES), "Size of the runs.")
+    flags.DEFINE_string("data_dir", "", "Folder of downloaded data.")
 
 
 def _chosen_rows(table: Table) -> list[Row]:
@@ -69,7 +72,7 @@ def _claim(workdir: pathlib.Path, scale: str) -> None:
         if not path.exists():
             if any(workdir.iterdir()):
                 raise UserError(
-                    f"workdir {workdir} holds something else than tables; choose another"
+                    f"workdir {workdir} holds something else; choose another"
                 )
             write_json(path, {"scale": scale})
     except OSError as error:
@@ -125,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

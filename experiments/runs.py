@@ -30,8 +30,9 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
     wanted = dataclasses.asdict(experiment)
     path = workdir / "config.json"
     try:
-        if path.exists():
-            held = read_json(path)
+        # A run that failed before its first step left nothing worth keeping.
+        if (workdir / "metrics.jsonl").exists() or (workdir / "results.json").exists():
+            held = _read_fields(workdir)
             differing = [
                 f"{key} was {held.get(key)!r} and is now {value!r}"
                 for key, value in wanted.items()
@@ -44,7 +45,7 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
                 )
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        if any(workdir.iterdir()):
+        if any(workdir.iterdir()) and not path.exists():
             raise UserError(
                 f"workdir {workdir} is not empty and holds no run; choose another"
             )
@@ -57,26 +58,50 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         ) from None
 
 
+def _read_fields(workdir: pathlib.Path) -> dict:
+    """The content of a run's ``config.json``."""
+    path = workdir / "config.json"
+    if not path.exists():
+        raise UserError(f"{workdir} holds no run: {path} is missing")
+    try:
+        return dict(read_json(path))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not the configuration of a run: {error}") from None
+
+
 def read_experiment(workdir: pathlib.Path) -> Experiment:
     """The experiment of a workdir.
 
     Raises:
       UserError: there is no readable run.
     """
-    path = workdir / "config.json"
-    if not path.exists():
-        raise UserError(f"{workdir} holds no run: {path} is missing")
-    try:
-        return Experiment(**read_json(path))
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UserError(f"{path} is not the configuration of a run: {error}") from None
+    fields = _read_fields(workdir)
+    known = {field.name for field in dataclasses.fields(Experiment)}
+    if set(fields) != known:
+        raise UserError(
+            f"{workdir / 'config.json'} was written by another version: it differs in "
+            f"the fields {', '.join(sorted(set(fields) ^ known))}"
+        )
+    return Experiment(**fields)
 
 
 def train(
-    experiment: Experiment, workdir: pathlib.Path, *, num_devices: int | None = None
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    flag_text: str,
+    *,
+    num_devices: int | None = None,
 ) -> None:
-    """Train in a claimed workdir, or continue there; evaluate, report, print."""
+    """Train in a workdir, or continue there; evaluate, report, print.
+
+    Args:
+      experiment: what to train.
+      workdir: new, or holding this very run.
+      flag_text: the flags that chose it, kept as ``flags.txt``.
+      num_devices: local devices to use; None: all.
+    """
     dataset = load_data(experiment)
+    claim_workdir(workdir, experiment, flag_text)
     print(describe_data(dataset))
     if experiment.loss == "none":
         evaluate(workdir)

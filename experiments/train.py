@@ -7,7 +7,11 @@ from absl import flags
 from experiments import command_line, runs
 from experiments.presets import PRESETS
 
-command_line.define_experiment_flags()
+
+def define_flags() -> None:
+    """Flags of this command, shown by ``--help``."""
+    command_line.define_experiment_flags()
+    flags.adopt_module_key_flags(command_line)
 
 
 def main() -> None:
@@ -20,9 +24,13 @@ def main() -> None:
         return
     name, experiment = command_line.experiment_from_flags()
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
-    runs.claim_workdir(workdir, experiment, command_line.explicit_flags())
-    runs.train(experiment, workdir, num_devices=values.num_devices)
+    runs.train(
+        experiment,
+        workdir,
+        command_line.explicit_flags(),
+        num_devices=values.num_devices,
+    )
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

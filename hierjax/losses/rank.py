@@ -290,7 +290,9 @@ def rank_based_loss(
                 _lookup(first_values, pairs.low),
                 _lookup(last_values, pairs.high),
             )
-        errors = jnp.where(pairs.valid & (early | late), pairs.distance - t, 0.0)
+        # NaN ties with itself and would count as inside; it must reach the loss.
+        outside = early | late | jnp.isnan(pairs.distance)
+        errors = jnp.where(pairs.valid & outside, pairs.distance - t, 0.0)
         return jnp.sum(jnp.sum(jnp.square(errors), -1))
 
     return reductions.safe_divide(total(squared_errors), num_pairs.astype(jnp.float32))
@@ -322,7 +324,7 @@ def _owners(over_blocks, bits, offset, num_rows, axis_name):
 
     rows, columns = over_blocks(first_in_block)
     row = jnp.min(rows, 0)
-    column = jnp.min(jnp.where(rows == row, columns, num_rows), 0)
+    column = jnp.min(jnp.where(rows == row[None], columns, num_rows), 0)
     everywhere = collectives.pmin(row, axis_name)
     column = jnp.where(row == everywhere, column, num_rows)
     return everywhere, collectives.pmin(column, axis_name)

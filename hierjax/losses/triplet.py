@@ -47,8 +47,11 @@ def _hinge_sums(
     above = jnp.where(negative, above, 0).astype(jnp.float32)
     active = jnp.sum(below, -1)
     # The two sums are large and nearly equal; measured from the mean of the row they
-    # lose no digits, and the offset cancels because both have `active` terms.
-    centred = d - jnp.mean(fixed, -1, keepdims=True)
+    # lose no digits, and the offset cancels because both have `active` terms. Rows that
+    # take no part, padding above all, may be far off and must not move the mean.
+    used = (positive | negative).astype(jnp.float32)
+    mean = reductions.safe_divide(jnp.sum(fixed * used, -1), jnp.sum(used, -1))
+    centred = d - mean[:, None]
     sums = jnp.sum(below * centred, -1) - jnp.sum(above * centred, -1) + active * margin
     return sums, active
 

@@ -1,0 +1,225 @@
+"""The train and evaluate commands, started in this process with their real flags."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+
+from experiments import command_line, evaluate, train
+from experiments.presets import PRESETS
+
+SMALL = ["--num_steps=40", "--set=eval_every=20", "--num_devices=1"]
+
+
+def run(monkeypatch, command, *arguments):
+    """Run a command as its ``__main__`` does; returns the exit code."""
+    before = set(flags.FLAGS)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.run(command.main, command.define_flags)
+        return stop.value.code or 0
+    finally:
+        flags.FLAGS.unparse_flags()
+        own = [n for n in set(flags.FLAGS) - before if n not in ("help", "helpshort")]
+        flags.FLAGS.remove_flag_values(own)
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """A callable that expects one sentence on stderr, exit code 2, no traceback."""
+
+    def check(command, arguments, *words):
+        code = run(monkeypatch, command, *arguments)
+        error = capsys.readouterr().err
+        assert code == 2, error
+        assert error.startswith("error: ") and error.count("\n") == 1, error
+        for word in words:
+            assert word in error, error
+
+    return check
+
+
+def make_npz(path, **changes):
+    rng = np.random.default_rng(0)
+    names = [
+        ("animal", "bird", "owl"),
+        ("animal", "bird", "wren"),
+        ("animal", "fish", "cod"),
+        ("stone", "", ""),
+        ("plant", "tree", "oak"),
+        ("plant", "tree", "elm"),
+    ]
+    classes = rng.permutation(np.arange(120) % len(names))
+    arrays = {
+        "features": (rng.normal(size=(120, 7)) + classes[:, None]).astype(np.float32),
+        "labels": np.array(names)[classes],
+    }
+    np.savez(path, **(arrays | changes))
+    return path
+
+
+def test_list_prints_every_preset(monkeypatch, capsys):
+    assert run(monkeypatch, train, "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PRESETS)
+    assert all(len(line.split(maxsplit=1)[1]) > 10 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--num_stesp=3"], ["num_stesp", "--num_steps"]),
+        (["--experiment=rank_based/gm_note/rbl"], ["rank_based/gm_notes/rbl"]),
+        (["--set=embed_dims=3"], ["embed_dims", "'embed_dim'"]),
+        (["--set=embed_dim"], ["key=value"]),
+        (["--set=embed_dim=three"], ["embed_dim", "int"]),
+        (["--set=refit=yes"], ["refit", "true or false"]),
+        (["--set=seed=1", "--seed=2"], ["seed", "twice"]),
+        (["--learning_rate=nan"], ["learning_rate", "finite"]),
+        (["--learning_rate=inf"], ["learning_rate", "finite"]),
+        (["--learning_rate=fast"], ["learning_rate", "fast"]),
+        (["--learning_rate=-1"], ["learning_rate", "at least 0"]),
+        (["--num_steps=0"], ["num_steps", "at least 1"]),
+        (["--batch_size=2.5"], ["batch_size", "2.5"]),
+        (["--seed=-1"], ["seed", "at least 0"]),
+        (["--set=momentum=1.0"], ["momentum", "below 1"]),
+        (["--set=target=edge"], ["target", "block_edge"]),
+        (["--set=distance=manhattan"], ["distance", "cosine"]),
+        (["--set=hidden_labels=1.5"], ["hidden_labels", "0..1"]),
+        (["--set=selection=accuracy"], ["selection", "silhouette/average"]),
+        (["--set=loss=tuplet", "--set=margin_outer=0.1"], ["margin_outer"]),
+        (["--num_devices=9"], ["num_devices", "9"]),
+        (["--batch_size=13", "--num_devices=4"], ["batch_size 13", "4 devices"]),
+        (["--set=sampler=tuples"], ["tuples"]),
+        (["--dataset=gm_note"], ["gm_notes"]),
+        (["--set=protocol=heard"], ["heard", "seen"]),
+        (["--dataset=npz"], ["data_path"]),
+        (["--data_path=x.npz"], ["--dataset=npz"]),
+        (["--experiment=rank_based/tut2016/rbl"], ["data_dir", "tut2016"]),
+        (["--experiment=rank_based/nsynth/rbl"], ["nsynth.npz"]),
+        (["leftover"], ["leftover"]),
+    ],
+)
+def test_mistakes_are_one_sentence(fails, tmp_path, arguments, words):
+    workdir = tmp_path / "run"
+    fails(train, [f"--workdir={workdir}", *arguments], *words)
+    assert not (workdir / "metrics.jsonl").exists()
+
+
+def test_a_diverging_run_names_the_step(fails, tmp_path):
+    # Every step multiplies the weights by about -1e4, until they overflow.
+    arguments = ["--learning_rate=100", "--set=weight_decay=100", *SMALL]
+    fails(
+        train,
+        [f"--workdir={tmp_path}/w", *arguments],
+        "loss is nan at step",
+        "smaller learning rate",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"features": np.full((120, 7), np.nan)}, ["row 0"]),
+        ({"features": np.zeros((3, 7))}, ["120", "3"]),
+        ({"labels": np.array([[1, -1, 2]] * 120)}, ["row 0"]),
+        ({"split": np.array(["train"] * 119 + ["trane"])}, ["trane"]),
+    ],
+)
+def test_mistakes_in_own_data(fails, tmp_path, changes, words):
+    path = make_npz(tmp_path / "own.npz", **changes)
+    arguments = ["--dataset=npz", f"--data_path={path}", f"--workdir={tmp_path}/w"]
+    fails(train, arguments, "own.npz", *words)
+
+
+def test_pickled_and_truncated_files_are_refused(fails, tmp_path):
+    path = make_npz(tmp_path / "own.npz", labels=np.array([{}] * 120, dtype=object))
+    arguments = ["--dataset=npz", f"--data_path={path}", f"--workdir={tmp_path}/w"]
+    fails(train, arguments, "own.npz", "pickle")
+    make_npz(path)
+    path.write_bytes(path.read_bytes()[:400])
+    fails(train, arguments, "own.npz")
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [
+        ("a b\nb c\nc a\n", ["cycle"]),
+        ("a c\nb c\n", ["c", "two parents"]),
+    ],
+)
+def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
+    data = make_npz(tmp_path / "own.npz")
+    (tmp_path / "tree.txt").write_text(edges)
+    arguments = ["--dataset=npz", f"--data_path={data}"]
+    arguments += [f"--hierarchy={tmp_path}/tree.txt", f"--workdir={tmp_path}/w"]
+    fails(train, arguments, "tree.txt", *words)
+
+
+def test_own_ragged_npz_from_flags_to_report(monkeypatch, capsys, tmp_path):
+    path = make_npz(tmp_path / "own.npz")
+    workdir = tmp_path / "run"
+    arguments = ["--experiment=rank_based/npz/rbl_block_edge", f"--data_path={path}"]
+    arguments += [f"--workdir={workdir}", *SMALL]
+    assert run(monkeypatch, train, *arguments) == 0
+    results = json.loads((workdir / "results.json").read_text())
+    assert set(results["learned"]["measures"]) == set(results["input"]["measures"])
+    assert results["learned"]["measures"]["knn/level_2"]["value"] > 0.5
+    for picture in ("embeddings", "dendrograms", "class_distances", "training_curves"):
+        assert (workdir / "report" / f"{picture}.png").stat().st_size > 5_000
+    assert (workdir / "report" / "report.md").read_text() in capsys.readouterr().out
+
+    before = (workdir / "metrics.jsonl").read_text()
+    assert run(monkeypatch, train, *arguments) == 0
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+    assert run(monkeypatch, evaluate, f"--workdir={workdir}") == 0
+    again = json.loads((workdir / "results.json").read_text())
+    assert again["learned"] == results["learned"]
+
+
+def test_a_flagfile_reruns_a_run(monkeypatch, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    arguments = ["--dataset=digits", "--set=embed_dim=5", "--seed=3", *SMALL]
+    assert run(monkeypatch, train, f"--workdir={first}", *arguments) == 0
+    again = [f"--flagfile={first}/flags.txt", f"--workdir={second}"]
+    assert run(monkeypatch, train, *again) == 0
+    for name in ("config.json", "metrics.jsonl"):
+        assert (first / name).read_text() == (second / name).read_text()
+
+
+def test_a_workdir_keeps_its_run(monkeypatch, fails, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = ["--dataset=digits", f"--workdir={workdir}", *SMALL]
+    assert run(monkeypatch, train, *arguments) == 0
+    kept = (workdir / "config.json").read_text()
+    fails(train, [*arguments, "--seed=5"], "seed was 0 and is now 5")
+    assert (workdir / "config.json").read_text() == kept
+    other = tmp_path / "notes"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    fails(train, [f"--workdir={other}"], "not empty")
+    assert [p.name for p in other.iterdir()] == ["mine.txt"]
+    file = tmp_path / "file"
+    file.write_text("")
+    fails(train, [f"--workdir={file}"], "cannot be written")
+
+
+def test_evaluate_needs_a_run(fails, tmp_path):
+    fails(evaluate, [], "--workdir")
+    fails(evaluate, [f"--workdir={tmp_path}"], "holds no run")
+    (tmp_path / "config.json").write_text("{")
+    fails(evaluate, [f"--workdir={tmp_path}"], "config.json")
+
+
+def test_init_measures_the_input(monkeypatch, capsys, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = ["--experiment=rank_based/gm_notes/init", f"--workdir={workdir}"]
+    assert run(monkeypatch, train, *arguments) == 0
+    results = json.loads((workdir / "results.json").read_text())
+    assert "learned" not in results
+    assert re.search(r"knn/instrument \| 0\.\d+ \[", capsys.readouterr().out)
