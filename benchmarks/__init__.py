@@ -6,7 +6,9 @@ when it is empty (all cores), the libraries choose their number of threads thems
 
 import os
 
-_cores = {int(core) for core in os.environ.get("BENCHMARK_CORES", "0").split(",") if core}
+_cores = {
+    int(core) for core in os.environ.get("BENCHMARK_CORES", "0").split(",") if core
+}
 if _cores:
     os.sched_setaffinity(0, _cores)
 if len(_cores) == 1:

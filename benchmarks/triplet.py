@@ -40,7 +40,9 @@ def their_loss(
     return loss.detach(), embeddings.grad
 
 
-def differences(program: Callable, rows: np.ndarray, classes: np.ndarray) -> list[float]:
+def differences(
+    program: Callable, rows: np.ndarray, classes: np.ndarray
+) -> list[float]:
     """Relative differences of value and gradient."""
     ours = program(rows, classes[:, None])
     theirs = their_loss(torch.from_numpy(rows), torch.from_numpy(classes))

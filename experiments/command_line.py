@@ -13,6 +13,7 @@ from experiments.presets import PRESETS, QUICKSTART
 from hierjax.errors import UserError
 
 _PATHS = ("data_dir", "data_path", "hierarchy")
+_OF_A_LAUNCH = ("workdir", "list", "coordinator_address", "num_processes", "process_id")
 _OVERRIDES = (
     "seed",
     "num_steps",
@@ -38,6 +39,17 @@ def define_experiment_flags() -> None:
     flags.DEFINE_string("data_path", None, "Your own .npz file, with --dataset=npz.")
     flags.DEFINE_string("hierarchy", None, "Your own label tree, with --dataset=npz.")
     flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
+
+
+def define_host_flags() -> None:
+    """Flags of a run on several hosts: the same command on each, but for the id."""
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, or auto on TPU pods and SLURM; default one process.",
+    )
+    flags.DEFINE_integer("num_processes", None, "Processes of the run.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -117,7 +129,7 @@ def explicit_flags() -> str:
     lines = []
     own = flags.FLAGS.get_flags_for_module(sys.modules[__name__])
     for flag in own:
-        if flag.present and flag.name not in ("workdir", "list"):
+        if flag.present and flag.name not in _OF_A_LAUNCH:
             values = flag.value if isinstance(flag.value, list) else [flag.value]
             lines += [f"--{flag.name}={value}" for value in values]
     return "\n".join(lines) + "\n"

@@ -101,20 +101,19 @@ def train(
       num_devices: local devices to use; None: all.
     """
     dataset = load_data(experiment)
-    claim_workdir(workdir, experiment, flag_text)
-    print(describe_data(dataset))
-    if experiment.loss == "none":
-        evaluate(workdir)
-        return
-    training.fit(
-        make_model(experiment),
-        make_objective(experiment, dataset),
-        dataset,
-        experiment,
-        workdir,
-        num_devices=num_devices,
-        verbose=True,
-    )
+    if training.hosts.is_main():
+        claim_workdir(workdir, experiment, flag_text)
+        print(describe_data(dataset))
+    if experiment.loss != "none":
+        training.fit(
+            make_model(experiment),
+            make_objective(experiment, dataset),
+            dataset,
+            experiment,
+            workdir,
+            num_devices=num_devices,
+            verbose=True,
+        )
     evaluate(workdir)
 
 
@@ -163,6 +162,8 @@ def evaluate(workdir: pathlib.Path) -> dict:
             "gain": gains(learned, raw),
         }
         records = training.read_records(workdir / "metrics.jsonl")
+    if not training.hosts.is_main():
+        return results
     write_json(workdir / "results.json", results)
     report.write(workdir / "report", results, dataset, embed, records, split)
     print(report.render(results))

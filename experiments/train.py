@@ -6,11 +6,13 @@ from absl import flags
 
 from experiments import command_line, runs
 from experiments.presets import PRESETS
+from hierjax import training
 
 
 def define_flags() -> None:
     """Flags of this command, shown by ``--help``."""
     command_line.define_experiment_flags()
+    command_line.define_host_flags()
     flags.adopt_module_key_flags(command_line)
 
 
@@ -22,6 +24,10 @@ def main() -> None:
         for name, preset in PRESETS.items():
             print(f"{name:<{width}}  {preset.summary}")
         return
+    if values.coordinator_address:
+        training.hosts.initialize(
+            values.coordinator_address, values.num_processes, values.process_id
+        )
     name, experiment = command_line.experiment_from_flags()
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
     runs.train(

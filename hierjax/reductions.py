@@ -70,38 +70,53 @@ def from_sortable_bits(bits: jax.Array) -> jax.Array:
     return lax.bitcast_convert_type(bits, jnp.float32)
 
 
+# The 32 bits of a value in three digits: their lowest bit and their width.
+_DIGITS = ((21, 11), (10, 11), (0, 10))
+
+
 def order_statistics(
-    count_at_most: Callable[[jax.Array], jax.Array],
+    histogram: Callable[[Callable[[jax.Array], jax.Array], int], jax.Array],
     positions: jax.Array,
-    low: jax.Array,
-    high: jax.Array,
 ) -> jax.Array:
     """Values at given positions of a sorted multiset that is only ever counted.
 
-    Bisection on the bits of the values: at most 32 counting passes, whatever the
-    number of values, so that they may be spread over devices or recomputed in blocks.
+    Radix selection: three histograms, whatever the number of values, so that they may
+    be spread over devices or recomputed in blocks.
 
     Args:
-      count_at_most: maps thresholds ``int32 [T]`` (sortable bits) to the number of
-        values at or below each, ``int32 [T]``, over all devices and blocks.
+      histogram: maps ``(bin_of, num_bins)`` to the number of values in each bin,
+        ``int32 [num_bins]``, over all devices and blocks. ``bin_of`` gives the bin of
+        sortable bits; values in bins from ``num_bins`` on are to be left out.
       positions: ``int32 [T]`` positions in 0..count-1.
-      low: scalar int32, at most the smallest value (sortable bits).
-      high: scalar int32, at least the largest value.
 
     Returns:
       ``int32 [T]`` sortable bits of the values at those positions.
     """
+    num_positions = positions.shape[0]
+    prefixes = jnp.zeros((num_positions,), jnp.uint32)
+    for shift, width in _DIGITS:
+        size = 1 << width
 
-    def unfinished(bounds):
-        low, high = bounds
-        return jnp.any(low < high)
+        def bin_of(bits, prefixes=prefixes, shift=shift, width=width, size=size):
+            remaining = _unsigned(bits) >> shift
+            prefix, digit = remaining >> width, remaining & (size - 1)
+            row = jnp.full(bits.shape, num_positions, jnp.int32)
+            for position in reversed(range(num_positions)):
+                row = jnp.where(prefix == prefixes[position], position, row)
+            return row * size + digit.astype(jnp.int32)
 
-    def halve(bounds):
-        low, high = bounds
-        # Floor of the mean without overflow.
-        middle = (low & high) + ((low ^ high) >> 1)
-        enough = count_at_most(middle) > positions
-        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+        counts = histogram(bin_of, num_positions * size).reshape(-1, size)
+        # Values are counted for the first of all positions with their prefix.
+        first = jnp.argmax(prefixes[:, None] == prefixes[None, :], axis=-1)
+        ends = jnp.cumsum(counts[first], axis=-1)
+        digits = jnp.sum(ends <= positions[:, None], -1)
+        digits = jnp.minimum(digits, size - 1)[:, None]  # were there no values at all
+        starts = jnp.take_along_axis(ends - counts[first], digits, axis=-1)
+        positions = positions - starts[:, 0]
+        prefixes = (prefixes << width) | digits[:, 0].astype(jnp.uint32)
+    return lax.bitcast_convert_type(prefixes, jnp.int32) ^ _SIGN_BIT
 
-    start = jnp.full_like(positions, low), jnp.full_like(positions, high)
-    return lax.while_loop(unfinished, halve, start)[0]
+
+def _unsigned(bits: jax.Array) -> jax.Array:
+    """Int32 as uint32 in the same order."""
+    return lax.bitcast_convert_type(bits ^ _SIGN_BIT, jnp.uint32)

@@ -235,28 +235,21 @@ def rank_based_loss(
     edges = _block_edges(*total(count_ranks), exists)
     num_pairs = edges.last[-1] + 1
 
-    # Positions whose distances are needed, but for the first and the last of all;
-    # those of empty blocks are clipped and never read.
-    positions = jnp.concatenate([edges.first[1:], edges.last[:-1], hops_of_rank[1:]])
+    def histogram(bin_of, num_bins):
+        def count(_, pairs):
+            bins = jnp.where(pairs.valid, bin_of(pairs.bits), num_bins)
+            return jnp.zeros((num_bins,), jnp.int32).at[bins].add(1, mode="drop")
+
+        return total(count)
+
+    # Positions whose distances are needed; those of empty blocks are never read.
+    positions = jnp.concatenate([*edges, hops_of_rank])
     positions = jnp.clip(positions, 0, jnp.maximum(num_pairs - 1, 0))
-    smallest, largest = _extremes(over_blocks, axis_name)
     if num_rows <= _SMALL_BATCH and dense:
         bits = jnp.sort(all_pairs.bits.ravel())[positions]
     else:
-        bits = reductions.order_statistics(
-            lambda thresholds: total(
-                lambda _, pairs: reductions.count_true(
-                    pairs.bits[None] <= thresholds[:, None, None]
-                )
-            ),
-            positions,
-            smallest,
-            largest,
-        )
-    after, before, at_hops = jnp.split(lax.stop_gradient(bits), 3)
-    first_bits = jnp.append(smallest, after)
-    last_bits = jnp.append(before, largest)
-    target_bits = jnp.append(smallest, at_hops)
+        bits = reductions.order_statistics(histogram, positions)
+    first_bits, last_bits, target_bits = jnp.split(lax.stop_gradient(bits), 3)
 
     def owned_distances(bits):
         """Distances of the given bits with the gradient of the pairs they are from."""
@@ -296,20 +289,6 @@ def rank_based_loss(
         return jnp.sum(jnp.sum(jnp.square(errors), -1))
 
     return reductions.safe_divide(total(squared_errors), num_pairs.astype(jnp.float32))
-
-
-def _extremes(over_blocks, axis_name):
-    """Bits of the smallest and of the largest distance of all pairs."""
-    smallest, largest = over_blocks(
-        lambda _, pairs: (
-            jnp.min(pairs.bits),
-            jnp.max(jnp.where(pairs.valid, pairs.bits, -_NO_PAIR)),
-        )
-    )
-    return (
-        collectives.pmin(jnp.min(smallest), axis_name),
-        collectives.pmax(jnp.max(largest), axis_name),
-    )
 
 
 def _owners(over_blocks, bits, offset, num_rows, axis_name):

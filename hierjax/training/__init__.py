@@ -1,5 +1,6 @@
 """Training: one sharded step, one loop, exact resume."""
 
+from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.loop import Result, fit, restore_best
 from hierjax.training.optimizers import make_optimizer
@@ -15,6 +16,7 @@ __all__ = [
     "create_state",
     "embedder",
     "fit",
+    "hosts",
     "make_optimizer",
     "make_train_step",
     "read_records",

@@ -16,6 +16,7 @@ from hierjax.data.dataset import Dataset
 from hierjax.data.samplers import make_sampler
 from hierjax.errors import UserError
 from hierjax.objectives import Objective
+from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.state import State, create_state
@@ -112,22 +113,15 @@ def fit(
       workdir: directory of the run, or None to write nothing.
       optimizer: replaces the one that ``config`` describes.
       augment: see `make_train_step`.
-      num_devices: local devices to use; None: all.
+      num_devices: local devices to use; None: all, on all hosts.
       verbose: show progress on the terminal.
 
     Raises:
       UserError: for a batch that the devices cannot share, a missing split, an unknown
         selection measure, or a loss that is not finite (naming the step).
     """
-    devices = jax.local_devices()
-    if num_devices is not None:
-        if not 1 <= num_devices <= len(devices):
-            raise UserError(
-                f"num_devices must be in 1..{len(devices)} here, got {num_devices}"
-            )
-        devices = devices[:num_devices]
-    devices = tuple(devices)
-    _check_batch(config, objective, len(devices))
+    everyone, local = hosts.choose_devices(num_devices)
+    _check_batch(config, objective, len(everyone))
     train_rows = data.rows("train")
     validate = "validation" in data.splits
     if validate:
@@ -136,11 +130,11 @@ def fit(
     sampler = make_sampler(
         config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
     )
-    place = functools.partial(replicate, devices=devices)
+    place = functools.partial(replicate, devices=local)
     features, labels = place((data.features, data.train_labels))
     key = place(jax.random.key(config.seed))
     train_step = make_train_step(
-        model, objective, optimizer.update, augment=augment, devices=devices
+        model, objective, optimizer.update, augment=augment, devices=everyone
     )
     state = place(create_state(model, objective, optimizer, features[:1], config.seed))
     best, selection = jax.device_get(state), _Selection()
@@ -157,8 +151,8 @@ def fit(
             last, best, progress = restored
             state, selection = place(last), _Selection(**progress)
     step = saved_step = int(state.step)
-    writer = MetricWriter(workdir, step)
-    bar = Progress(config.num_steps, step, enabled=verbose)
+    writer = MetricWriter(workdir if hosts.is_main() else None, step)
+    bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
     call_length = _call_length(config)
 
     def patience_left():
@@ -167,7 +161,7 @@ def fit(
     try:
         while step < config.num_steps and patience_left():
             length = min(call_length, config.num_steps - step)
-            rows = sampler.indices(step, length).reshape(length, len(devices), -1)
+            rows = hosts.local_rows(sampler.indices(step, length), everyone, local)
             state, metrics = train_step(state, features, labels, key, rows)
             # Reading the values waits for the devices: un-synchronised calls on fake
             # CPU devices abort in XLA's rendezvous.
@@ -180,10 +174,16 @@ def fit(
                 continue
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
-                embed = embedder(model, state, features, devices=devices)
+                embed = embedder(model, state, features, devices=local)
                 measures = evaluation.validation_measures(embed, data, config.selection)
                 values |= {f"validation/{k}": v for k, v in measures.items()}
-                if selection.update(measures[config.selection], step):
+                value = hosts.agree(measures[config.selection])
+                if math.isnan(value):
+                    raise UserError(
+                        f"selection measure {config.selection} is undefined on the "
+                        "validation split; choose another or leave the split out"
+                    )
+                if selection.update(value, step):
                     best = jax.device_get(state)
             writer.write(step, values)
             ends = finished or not patience_left()
@@ -206,7 +206,7 @@ def fit(
         best_step=int(best.step),
         best_value=selection.best_value if validate else math.nan,
         records=writer.records,
-        embed=embedder(model, best, features, devices=devices),
+        embed=embedder(model, best, features, devices=local),
     )
 
 

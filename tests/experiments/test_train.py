@@ -2,45 +2,14 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
-from absl import flags
 
-from experiments import command_line, evaluate, train
+from experiments import evaluate, train
 from experiments.presets import PRESETS
 
 SMALL = ["--num_steps=40", "--set=eval_every=20", "--num_devices=1"]
-
-
-def run(monkeypatch, command, *arguments):
-    """Run a command as its ``__main__`` does; returns the exit code."""
-    before = set(flags.FLAGS)
-    monkeypatch.setattr(sys, "argv", ["command", *arguments])
-    try:
-        with pytest.raises(SystemExit) as stop:
-            command_line.run(command.main, command.define_flags)
-        return stop.value.code or 0
-    finally:
-        flags.FLAGS.unparse_flags()
-        own = [n for n in set(flags.FLAGS) - before if n not in ("help", "helpshort")]
-        flags.FLAGS.remove_flag_values(own)
-
-
-@pytest.fixture
-def fails(monkeypatch, capsys):
-    """A callable that expects one sentence on stderr, exit code 2, no traceback."""
-
-    def check(command, arguments, *words):
-        code = run(monkeypatch, command, *arguments)
-        error = capsys.readouterr().err
-        assert code == 2, error
-        assert error.startswith("error: ") and error.count("\n") == 1, error
-        for word in words:
-            assert word in error, error
-
-    return check
 
 
 def make_npz(path, **changes):
@@ -62,8 +31,8 @@ def make_npz(path, **changes):
     return path
 
 
-def test_list_prints_every_preset(monkeypatch, capsys):
-    assert run(monkeypatch, train, "--list") == 0
+def test_list_prints_every_preset(run, capsys):
+    assert run(train, "--list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(PRESETS)
     assert all(len(line.split(maxsplit=1)[1]) > 10 for line in lines)
@@ -160,12 +129,12 @@ def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
     fails(train, arguments, "tree.txt", *words)
 
 
-def test_own_ragged_npz_from_flags_to_report(monkeypatch, capsys, tmp_path):
+def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
     path = make_npz(tmp_path / "own.npz")
     workdir = tmp_path / "run"
     arguments = ["--experiment=rank_based/npz/rbl_block_edge", f"--data_path={path}"]
     arguments += [f"--workdir={workdir}", *SMALL]
-    assert run(monkeypatch, train, *arguments) == 0
+    assert run(train, *arguments) == 0
     results = json.loads((workdir / "results.json").read_text())
     assert set(results["learned"]["measures"]) == set(results["input"]["measures"])
     assert results["learned"]["measures"]["knn/level_2"]["value"] > 0.5
@@ -174,28 +143,28 @@ def test_own_ragged_npz_from_flags_to_report(monkeypatch, capsys, tmp_path):
     assert (workdir / "report" / "report.md").read_text() in capsys.readouterr().out
 
     before = (workdir / "metrics.jsonl").read_text()
-    assert run(monkeypatch, train, *arguments) == 0
+    assert run(train, *arguments) == 0
     assert (workdir / "metrics.jsonl").read_text() == before
 
-    assert run(monkeypatch, evaluate, f"--workdir={workdir}") == 0
+    assert run(evaluate, f"--workdir={workdir}") == 0
     again = json.loads((workdir / "results.json").read_text())
     assert again["learned"] == results["learned"]
 
 
-def test_a_flagfile_reruns_a_run(monkeypatch, tmp_path):
+def test_a_flagfile_reruns_a_run(run, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     arguments = ["--dataset=digits", "--set=embed_dim=5", "--seed=3", *SMALL]
-    assert run(monkeypatch, train, f"--workdir={first}", *arguments) == 0
+    assert run(train, f"--workdir={first}", *arguments) == 0
     again = [f"--flagfile={first}/flags.txt", f"--workdir={second}"]
-    assert run(monkeypatch, train, *again) == 0
+    assert run(train, *again) == 0
     for name in ("config.json", "metrics.jsonl"):
         assert (first / name).read_text() == (second / name).read_text()
 
 
-def test_a_workdir_keeps_its_run(monkeypatch, fails, tmp_path):
+def test_a_workdir_keeps_its_run(run, fails, tmp_path):
     workdir = tmp_path / "run"
     arguments = ["--dataset=digits", f"--workdir={workdir}", *SMALL]
-    assert run(monkeypatch, train, *arguments) == 0
+    assert run(train, *arguments) == 0
     kept = (workdir / "config.json").read_text()
     fails(train, [*arguments, "--seed=5"], "seed was 0 and is now 5")
     assert (workdir / "config.json").read_text() == kept
@@ -216,10 +185,10 @@ def test_evaluate_needs_a_run(fails, tmp_path):
     fails(evaluate, [f"--workdir={tmp_path}"], "config.json")
 
 
-def test_init_measures_the_input(monkeypatch, capsys, tmp_path):
+def test_init_measures_the_input(run, capsys, tmp_path):
     workdir = tmp_path / "run"
     arguments = ["--experiment=rank_based/gm_notes/init", f"--workdir={workdir}"]
-    assert run(monkeypatch, train, *arguments) == 0
+    assert run(train, *arguments) == 0
     results = json.loads((workdir / "results.json").read_text())
     assert "learned" not in results
     assert re.search(r"knn/instrument \| 0\.\d+ \[", capsys.readouterr().out)

@@ -1,0 +1,96 @@
+"""Several hosts: who writes, which rows are whose, and how decisions are shared."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from hierjax.errors import UserError
+
+
+def initialize(
+    coordinator_address: str, num_processes: int | None, process_id: int | None
+) -> None:
+    """Join the processes of a run, before anything else touches a device.
+
+    Args:
+      coordinator_address: ``host:port`` of process 0, or 'auto' where JAX detects the
+        cluster itself (TPU pods, SLURM).
+      num_processes: how many there are; None with 'auto'.
+      process_id: which one this is, from 0; None with 'auto'.
+
+    Raises:
+      UserError: the three do not fit together.
+    """
+    # Used on CPUs only; the default there cannot cross processes.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if coordinator_address == "auto":
+        jax.distributed.initialize()
+        return
+    if num_processes is None or process_id is None:
+        raise UserError(
+            "coordinator_address needs num_processes and process_id with it, unless "
+            "it is 'auto'"
+        )
+    if not 0 <= process_id < num_processes:
+        raise UserError(
+            f"process_id must be in 0..{num_processes - 1}, got {process_id}"
+        )
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def choose_devices(
+    num_devices: int | None,
+) -> tuple[tuple[jax.Device, ...], tuple[jax.Device, ...]]:
+    """All devices that train together, and those of this process.
+
+    Args:
+      num_devices: use only so many; None: all. Several hosts always use all.
+
+    Raises:
+      UserError: there are not so many, or there are several hosts.
+    """
+    everyone, local = tuple(jax.devices()), tuple(jax.local_devices())
+    if num_devices is None:
+        return everyone, local
+    if jax.process_count() > 1:
+        raise UserError("num_devices cannot be chosen on several hosts; leave it out")
+    if not 1 <= num_devices <= len(local):
+        raise UserError(
+            f"num_devices must be in 1..{len(local)} here, got {num_devices}"
+        )
+    return everyone[:num_devices], local[:num_devices]
+
+
+def local_rows(
+    rows: np.ndarray,
+    everyone: tuple[jax.Device, ...],
+    local: tuple[jax.Device, ...],
+) -> np.ndarray:
+    """This process's part of the batches.
+
+    Args:
+      rows: ``[K, B]`` row indices of K whole batches, the same on every host.
+      everyone: devices in the order of the mapped axis.
+      local: those of this process.
+
+    Returns:
+      ``[K, len(local), B / len(everyone)]``.
+    """
+    shards = rows.reshape(len(rows), len(everyone), -1)
+    return shards[:, [everyone.index(device) for device in local]]
+
+
+def agree(value: float) -> float:
+    """The main process's value, on every process.
+
+    All hosts compute the same measures, but a last digit could differ between
+    machines, and hosts that disagree on when to stop wait for each other forever.
+    """
+    if jax.process_count() == 1:
+        return value
+    return float(multihost_utils.broadcast_one_to_all(np.float32(value)))

@@ -1,0 +1,42 @@
+"""Start a command in this process with its real flags."""
+
+import sys
+
+import pytest
+from absl import flags
+
+from experiments import command_line
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """A callable that runs a command as its ``__main__`` does; gives the exit code."""
+
+    def start(command, *arguments):
+        before = set(flags.FLAGS)
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        try:
+            with pytest.raises(SystemExit) as stop:
+                command_line.run(command.main, command.define_flags)
+            return stop.value.code or 0
+        finally:
+            flags.FLAGS.unparse_flags()
+            kept = before | {"help", "helpshort", "helpfull", "helpxml"}
+            flags.FLAGS.remove_flag_values(set(flags.FLAGS) - kept)
+
+    return start
+
+
+@pytest.fixture
+def fails(run, capsys):
+    """A callable that expects one sentence on stderr, exit code 2, no traceback."""
+
+    def check(command, arguments, *words):
+        code = run(command, *arguments)
+        error = capsys.readouterr().err
+        assert code == 2, error
+        assert error.startswith("error: ") and error.count("\n") == 1, error
+        for word in words:
+            assert word in error, error
+
+    return check

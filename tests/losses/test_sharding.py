@@ -1,0 +1,151 @@
+"""Every loss: one device's value and gradient, whatever the number of devices."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from hierjax import Hierarchy, collectives, distances, losses
+
+DEVICES, FEATURES, DIM = 4, 5, 3
+AXIS = "devices"
+
+TREE = Hierarchy.from_paths(
+    [["a", "p", "x"], ["a", "p", "y"], ["a", "q"], ["b"], ["c", "r", "z"], ["c", "s"]]
+)
+MARGINS = np.array([0.9, 0.5, 0.2], np.float32)
+
+
+def quadruplet(z, labels, **options):
+    del labels
+    rows = z.reshape(-1, 4, DIM)
+    options["where"] = options["where"].reshape(-1, 4).all(-1)
+    return losses.quadruplet_loss(
+        *rows.transpose(1, 0, 2), margin_outer=0.9, margin_inner=0.3, **options
+    )
+
+
+def tuplet(z, labels, **options):
+    del labels
+    rows = z.reshape(-1, 4, DIM)
+    options["where"] = options["where"].reshape(-1, 4).all(-1)
+    return losses.hierarchical_tuplet_loss(
+        rows[:, 0], rows[:, 1:], margins=MARGINS[:2], distance="euclidean", **options
+    )
+
+
+LOSSES = {
+    "rank_index": losses.rank_based_loss,
+    "block_edge": functools.partial(
+        losses.rank_based_loss, target="block_edge", distance="euclidean"
+    ),
+    "hops": functools.partial(
+        losses.rank_based_loss, target="block_edge", tree_distance=TREE.path_length()
+    ),
+    "stopped": functools.partial(losses.rank_based_loss, stop_gradient_target=True),
+    "triplet active": functools.partial(
+        losses.hierarchical_triplet_loss, margins=MARGINS
+    ),
+    "triplet valid": functools.partial(
+        losses.hierarchical_triplet_loss,
+        margins=MARGINS,
+        average="valid",
+        distance="cosine",
+    ),
+    "tuplet": tuplet,
+    "quadruplet": quadruplet,
+}
+
+
+def draw(rows):
+    """Features, labels with unknown levels, and a mask that empties one device."""
+    rng = np.random.default_rng(rows)
+    features = rng.normal(size=(rows, FEATURES)).astype(np.float32)
+    labels = TREE.labels_of(rng.integers(0, TREE.num_classes, rows)).copy()
+    hide = rng.random(rows) < 0.3
+    first_unknown = rng.integers(0, 3, rows)
+    labels[hide[:, None] & (np.arange(3) >= first_unknown[:, None])] = -1
+    # Whole tuples of four rows are masked, so that every loss keeps some.
+    where = np.repeat(rng.random(rows // 4) < 0.7, 4)
+    where[: rows // DEVICES] = False
+    where[-1] = False
+    return features, labels, where
+
+
+WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, DIM)).astype(np.float32)
+
+
+def loss_of_weights(weights, features, labels, where, *, name, **options):
+    z = distances.unit_normalize(features @ weights)
+    return LOSSES[name](z, labels, where=where, **options)
+
+
+@functools.lru_cache(maxsize=None)
+def on_one_device(name, rows):
+    single = functools.partial(loss_of_weights, name=name)
+    return jax.jit(jax.value_and_grad(single))(WEIGHTS, *draw(rows))
+
+
+def on_devices(name, rows, mapping, **options):
+    def local(weights, *batch):
+        value, gradient = jax.value_and_grad(loss_of_weights)(
+            weights, *batch, name=name, axis_name=AXIS, **options
+        )
+        return value, collectives.pmean(gradient, AXIS)
+
+    keywords = {"axis_name": AXIS, "in_axes": (None, 0, 0, 0)}
+    if mapping == "pmap":
+        mapped = jax.pmap(local, devices=jax.devices()[:DEVICES], **keywords)
+    else:
+        mapped = jax.jit(jax.vmap(local, **keywords))
+    batch = (x.reshape(DEVICES, -1, *x.shape[1:]) for x in draw(rows))
+    return jax.device_get(mapped(WEIGHTS, *batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "mapping", "block_size"),
+    [
+        # Up to 64 rows are sorted on every device, more are counted together.
+        ("rank_index", 24, "vmap", None),
+        ("block_edge", 24, "vmap", 5),
+        ("block_edge", 24, "pmap", None),
+        ("rank_index", 96, "vmap", 7),
+        ("rank_index", 96, "pmap", None),
+        ("block_edge", 96, "vmap", None),
+        ("block_edge", 96, "pmap", 7),
+        ("hops", 96, "vmap", None),
+        ("stopped", 96, "vmap", None),
+        ("triplet active", 24, "vmap", None),
+        ("triplet active", 24, "pmap", 4),
+        ("triplet valid", 24, "vmap", 4),
+        ("tuplet", 32, "vmap", "none"),
+        ("tuplet", 32, "pmap", "none"),
+        ("quadruplet", 32, "vmap", "none"),
+    ],
+)
+def test_sharded_equals_single(name, rows, mapping, block_size):
+    value, gradient = jax.device_get(on_one_device(name, rows))
+    assert value > 1e-3 and np.abs(gradient).max() > 1e-3
+    options = {} if block_size == "none" else {"block_size": block_size}
+    values, gradients = on_devices(name, rows, mapping, **options)
+    np.testing.assert_array_equal(values, values[:1].repeat(DEVICES))
+    np.testing.assert_allclose(values[0], value, rtol=1e-5)
+    for device in range(DEVICES):
+        np.testing.assert_allclose(
+            gradients[device], gradient, rtol=1e-5, atol=1e-5 * np.abs(gradient).max()
+        )
+
+
+def test_one_participant_equals_no_axis():
+    value, gradient = jax.device_get(on_one_device("triplet active", 24))
+
+    def local(weights, *batch):
+        return jax.value_and_grad(loss_of_weights)(
+            weights, *batch, name="triplet active", axis_name=AXIS
+        )
+
+    mapped = jax.jit(jax.vmap(local, axis_name=AXIS, in_axes=(None, 0, 0, 0)))
+    values, gradients = mapped(WEIGHTS, *(x[None] for x in draw(24)))
+    np.testing.assert_allclose(values[0], value, rtol=1e-6)
+    np.testing.assert_allclose(gradients[0], gradient, rtol=1e-5, atol=1e-7)

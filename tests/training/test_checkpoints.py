@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hierjax import models, objectives
+from hierjax.training import Config, create_state, make_optimizer
+from hierjax.training.checkpoints import Checkpoints
+
+
+def make_state(seed):
+    model = models.ConvNet(2, channels=(3,))
+    objective = objectives.Objective(
+        apply=None, init=lambda key, z: ({"proxies": jnp.ones((2, 3))}, jnp.int32(7))
+    )
+    optimizer = make_optimizer(Config(optimizer="adam", learning_rate=0.125))
+    return create_state(model, objective, optimizer, jnp.ones((1, 4, 4)), seed)
+
+
+@pytest.fixture(scope="module")
+def states():
+    return [make_state(seed) for seed in range(3)]
+
+
+def assert_identical(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert np.asarray(x).dtype == np.asarray(y).dtype
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+def test_nothing_to_restore(tmp_path, states):
+    checkpoints = Checkpoints(tmp_path / "new")
+    assert checkpoints.restore(states[0]) is None
+    checkpoints.close()
+
+
+def test_what_is_saved_comes_back(tmp_path, states):
+    template, last, best = states
+    with pytest.raises(AssertionError):
+        assert_identical(last.params, best.params)
+    # Infinity is the best value of a run that has seen none.
+    progress = {"best_value": -np.inf, "best_step": 3, "evaluations_since": 0}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(5, best, last, {"best_step": 1})
+    checkpoints.save(10, last, best, progress)
+    checkpoints.close()
+
+    reopened = Checkpoints(tmp_path)
+    found = reopened.restore(template)
+    reopened.close()
+    assert_identical(found[0], last)
+    assert_identical(found[1], best)
+    assert found[2] == progress
+    # Earlier ones are gone.
+    assert [p.name for p in tmp_path.iterdir() if p.name.isdigit()] == ["10"]
+
+
+def test_the_state_may_change_while_it_is_being_saved(tmp_path, states):
+    checkpoints = Checkpoints(tmp_path)
+    last = jax.tree.map(jnp.array, states[1])
+    checkpoints.save(1, last, states[2], {})
+    jax.tree.map(lambda x: x.delete(), last)
+    found = checkpoints.restore(states[0])
+    checkpoints.close()
+    assert_identical(found[0], states[1])

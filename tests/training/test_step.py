@@ -1,0 +1,272 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hierjax import losses, models, objectives
+from hierjax.training import (
+    AXIS,
+    Config,
+    create_state,
+    embedder,
+    make_optimizer,
+    make_train_step,
+    replicate,
+)
+
+ROWS, BATCH = 64, 16
+FEATURES = np.random.default_rng(0).normal(size=(ROWS, 6, 5)).astype(np.float32)
+LABELS = np.array([[i % 2, i % 4] for i in range(ROWS)], np.int32)
+BATCHES = np.random.default_rng(1).integers(0, ROWS, (50, BATCH)).astype(np.int32)
+
+
+def user_loss(embeddings, labels):
+    """Ten lines of a user's, without where or axis_name."""
+    same = labels[:, None, -1] == labels[None, :, -1]
+    similarity = embeddings @ embeddings.T
+    return jnp.mean(jnp.square(similarity - same))
+
+
+TRIPLETS = objectives.from_loss(losses.hierarchical_triplet_loss, margins=(0.5, 0.2))
+RANKS = objectives.from_loss(losses.rank_based_loss)
+EDGES = objectives.from_loss(losses.rank_based_loss, target="block_edge")
+CONVNET = models.ConvNet(3, channels=(3, 4), axis_name=AXIS)
+
+
+def jitter(key, example):
+    """Two views that depend on the key."""
+    noise = jax.random.normal(key, (2, *example.shape))
+    return example[None] + 0.3 * noise
+
+
+METHODS = {
+    "linear ranks": (models.Linear(3), RANKS, None),
+    "linear user": (models.Linear(3), objectives.from_loss(user_loss), None),
+    "mlp sum": (
+        models.MLP(3, hidden_sizes=(8,)),
+        objectives.weighted_sum([(1.0, TRIPLETS), (2.0, EDGES)]),
+        None,
+    ),
+    "convnet tuples": (CONVNET, objectives.from_tuple_loss((0.3, 0.3)), None),
+    "convnet views": (CONVNET, TRIPLETS, jitter),
+}
+
+
+@functools.lru_cache(maxsize=None)
+def step_of(method, num_devices):
+    """The step, a fresh start, and the placing of arrays, on so many devices."""
+    model, objective, augment = METHODS[method]
+    devices = tuple(jax.devices()[:num_devices])
+    optimizer = make_optimizer(Config(learning_rate=0.05, momentum=0.5))
+    step = make_train_step(
+        model, objective, optimizer.update, augment=augment, devices=devices
+    )
+    place = functools.partial(replicate, devices=devices)
+    state = create_state(model, objective, optimizer, FEATURES[:1], seed=0)
+    data = place((FEATURES, LABELS, jax.random.key(3)))
+    return step, jax.device_get(state), place, data
+
+
+def run(method, num_devices, num_steps, steps_per_call=1):
+    step, state, place, data = step_of(method, num_devices)
+    state, all_metrics = place(state), []
+    for first in range(0, num_steps, steps_per_call):
+        rows = BATCHES[first : first + steps_per_call]
+        rows = rows.reshape(len(rows), num_devices, -1)
+        state, metrics = step(state, *data, rows)
+        # Fake devices must not run ahead: reading waits for them.
+        all_metrics.append({k: np.asarray(v) for k, v in metrics.items()})
+    metrics = {
+        name: np.concatenate([m[name] for m in all_metrics]) for name in all_metrics[0]
+    }
+    return state, metrics
+
+
+def assert_close(a, b, tolerance):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_devices_hold_the_same_state(method):
+    state, metrics = run(method, 4, 5)
+    assert state.step == 5
+    start = step_of(method, 4)[1]
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, start.params)
+    assert all(change > 0 for change in jax.tree.leaves(moved))
+    for leaf in jax.tree.leaves(state):
+        shards = {np.asarray(s.data).tobytes() for s in leaf.addressable_shards}
+        assert len(leaf.addressable_shards) == 4 and len(shards) == 1
+    assert all(value.shape == (5,) for value in metrics.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_and_four_devices_train_alike(method):
+    # Views of a ConvNet are slow on fake devices; the others go all the way.
+    far = 10 if method == "convnet views" else 50
+    for num_steps, tolerance in ((1, 1e-5), (far, 1e-4)):
+        one, one_metrics = run(method, 1, num_steps)
+        four, four_metrics = run(method, 4, num_steps)
+        assert_close(jax.device_get(one), jax.device_get(four), tolerance)
+        assert_close(one_metrics, four_metrics, tolerance)
+    assert one_metrics["loss"][-5:].mean() < one_metrics["loss"][:5].mean()
+
+
+def test_steps_in_one_call_equal_single_calls():
+    many, many_metrics = run("linear ranks", 4, 10, steps_per_call=5)
+    single, single_metrics = run("linear ranks", 4, 10)
+    assert many_metrics["loss"].shape == (10,)
+    assert_close(jax.device_get(many), jax.device_get(single), 1e-6)
+    np.testing.assert_allclose(
+        many_metrics["loss"], single_metrics["loss"], rtol=1e-5
+    )
+
+
+def test_the_first_step_equals_one_written_out():
+    """Linear model, the user's loss, plain gradient descent."""
+    model = METHODS["linear user"][0]
+    state = step_of("linear user", 1)[1]
+    rows = BATCHES[0]
+
+    def loss_fn(params):
+        z = model.apply({"params": params}, FEATURES[rows])
+        return user_loss(z, LABELS[rows])
+
+    value, gradient = jax.value_and_grad(loss_fn)(state.params)
+    expected = jax.tree.map(lambda p, g: p - 0.05 * g, state.params, gradient)
+    found, metrics = run("linear user", 1, 1)
+    assert_close(jax.device_get(found.params), expected, 1e-6)
+    np.testing.assert_allclose(metrics["loss"], [value], rtol=1e-5)
+
+
+def test_views_depend_on_seed_step_and_place():
+    step, start, place, (features, labels, _) = step_of("convnet views", 1)
+
+    def loss(seed, rows, at_step=0):
+        state = place(start.replace(step=jnp.int32(at_step)))
+        key = place(jax.random.key(seed))
+        return float(step(state, features, labels, key, rows[None, None])[1]["loss"][0])
+
+    rows = BATCHES[0]
+    values = [
+        loss(3, rows),
+        loss(4, rows),
+        loss(3, rows, at_step=1),
+        loss(3, rows[::-1].copy()),
+    ]
+    assert len(set(values)) == 4
+    assert values[0] == loss(3, rows)
+
+
+def test_equal_arguments_give_the_same_function():
+    model, objective, _ = METHODS["linear ranks"]
+    devices = tuple(jax.devices()[:4])
+    steps = {
+        make_train_step(
+            models.Linear(3),
+            objective,
+            make_optimizer(Config(learning_rate=rate, momentum=0.5)).update,
+            augment=None,
+            devices=devices,
+        )
+        for rate in (0.05, 0.05, 0.7)
+    }
+    assert steps == {step_of("linear ranks", 4)[0]}
+    other = make_optimizer(Config(momentum=0.6)).update
+    changed = make_train_step(model, objective, other, augment=None, devices=devices)
+    assert changed not in steps
+
+
+def test_learning_rates_and_batches_share_one_compilation():
+    traces = []
+
+    def counting_loss(embeddings, labels):
+        traces.append(embeddings.shape)
+        return user_loss(embeddings, labels)
+
+    model, objective = models.Linear(3), objectives.from_loss(counting_loss)
+    _, start, place, data = step_of("linear user", 1)
+    moves, traced = [], []
+    for rate, rows in ((0.1, BATCHES[0]), (0.2, BATCHES[0]), (0.2, BATCHES[1])):
+        optimizer = make_optimizer(Config(learning_rate=rate))
+        step = make_train_step(
+            model, objective, optimizer.update, devices=tuple(jax.devices()[:1])
+        )
+        state = create_state(model, objective, optimizer, FEATURES[:1], seed=0)
+        state, metrics = step(place(state), *data, rows[None, None])
+        np.asarray(metrics["loss"])
+        traced.append(len(traces))
+        moves.append(
+            jax.tree.map(lambda a, b: np.asarray(a) - b, state.params, start.params)
+        )
+    assert traced[0] == traced[1] == traced[2] > 0
+    assert_close(jax.tree.map(lambda move: 2 * move, moves[0]), moves[1], 1e-6)
+    with pytest.raises(AssertionError):
+        assert_close(moves[1], moves[2], 1e-6)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(optimizer="sgd", momentum=0.9),
+        Config(optimizer="sgd", weight_decay=0.1),
+        Config(optimizer="adam", learning_rate=0.01),
+        Config(optimizer="adamw", learning_rate=0.01, weight_decay=0.1),
+        Config(schedule="cosine", num_steps=7, warmup_steps=2),
+        Config(warmup_steps=3),
+    ],
+    ids=lambda config: f"{config.optimizer} {config.schedule} {config.warmup_steps}",
+)
+def test_optimizers_equal_optax_with_the_rate_inside(config):
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(0.0, rate, 2, 7)
+    elif config.warmup_steps:
+        rate = optax.linear_schedule(0.0, rate, config.warmup_steps)
+    if config.optimizer == "adamw":
+        expected = optax.adamw(rate, weight_decay=config.weight_decay)
+    else:
+        core = optax.adam(rate)
+        if config.optimizer == "sgd":
+            core = optax.sgd(rate, config.momentum or None)
+        expected = optax.chain(optax.add_decayed_weights(config.weight_decay), core)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def walk(index, params):
+        optimizer = (expected, make_optimizer(config))[index]
+        state, path = optimizer.init(params), []
+        for step in range(5):
+            gradients = jax.tree.map(lambda p, s=step: jnp.sin(3.0 * p + s), params)
+            updates, state = optimizer.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+            path.append(params)
+        return path
+
+    start = {"w": jnp.array([0.3, -1.0, 2.0])}
+    paths = walk(0, start), walk(1, start)
+    assert_close(*paths, 1e-6)
+    assert np.abs(paths[0][-1]["w"] - start["w"]).min() > 1e-4
+
+
+def test_embedding_is_the_model_in_evaluation_mode():
+    model = METHODS["convnet tuples"][0]
+    state = step_of("convnet tuples", 4)[1]
+    embed = embedder(model, state, FEATURES)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    for rows in ([3], [5, 5, 0, 63, 1], BATCHES[0]):
+        expected = model.apply(variables, FEATURES[np.array(rows)])
+        np.testing.assert_allclose(embed(np.array(rows)), expected, atol=1e-6)
+
+
+def test_the_state_holds_no_device_axis_and_no_key():
+    start = step_of("mlp sum", 4)[1]
+    state, _ = run("mlp sum", 4, 1)
+    for before, after in zip(
+        jax.tree.leaves(start), jax.tree.leaves(state), strict=True
+    ):
+        assert np.shape(before) == after.shape
+        assert not jnp.issubdtype(after.dtype, jax.dtypes.prng_key)
