@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import importlib.metadata
 import pathlib
+import platform
 
 import flax.linen as nn
 import jax
@@ -249,20 +251,11 @@ def embed_input(dataset: data.Dataset):
 
 def describe_hardware() -> dict[str, str]:
     """Versions and devices, for the record of a run."""
-    import platform
-
-    import flax
-    import optax
-    import orbax.checkpoint
-
+    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
     devices = jax.devices()
     return {
         "python": platform.python_version(),
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "optax": optax.__version__,
-        "orbax-checkpoint": orbax.checkpoint.__version__,
-        "numpy": np.__version__,
+        **{package: importlib.metadata.version(package) for package in packages},
         "platform": platform.machine(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
     }

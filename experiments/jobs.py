@@ -25,7 +25,7 @@ from hierjax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Jobs:
-    """Jobs of one table under a folder.
+    """Jobs under a folder; tables that share a cell share its jobs.
 
     Attributes:
       folder: where results of jobs go.
@@ -63,11 +63,14 @@ class Jobs:
 
     def tuning_path(self, block: Block, row: Row, fold: int) -> pathlib.Path:
         """File of the trials of one fold and the choice among them."""
-        return self.folder / block.name / row.name / f"fold{fold}" / "tuning.json"
+        return self._fold(block.tuned_on or block, row, fold) / "tuning.json"
 
     def result_path(self, block: Block, row: Row, fold: int, seed: int) -> pathlib.Path:
         """File of one final run; its values per query lie beside it as ``.npz``."""
-        return self.tuning_path(block, row, fold).with_name(f"seed{seed}.json")
+        return self._fold(block, row, fold) / f"seed{seed}.json"
+
+    def _fold(self, block: Block, row: Row, fold: int) -> pathlib.Path:
+        return self.folder / block.name / row.name / f"fold{fold}"
 
     def _once(self, path: pathlib.Path, job) -> dict:
         if path.exists():

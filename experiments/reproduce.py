@@ -99,7 +99,7 @@ def main() -> None:
     workdir = pathlib.Path(values.workdir)
     _claim(workdir, values.scale)
     data_dir = str(pathlib.Path(values.data_dir).resolve()) if values.data_dir else ""
-    jobs = Jobs(workdir / table.name, values.scale, data_dir)
+    jobs = Jobs(workdir / "jobs", values.scale, data_dir)
     for block in blocks:
         problem = jobs.data_problem(block, rows[0])
         if problem:

@@ -83,9 +83,9 @@ def test_gradient_of_a_zero_euclidean_distance_is_zero():
 def test_gradient_of_euclidean_distance():
     a, b = jnp.array([[3.0, 1.0]]), jnp.array([[0.0, -3.0]])
     for function in (distances.pairwise_distances, distances.paired_distances):
-        found = jax.grad(
-            lambda x, f=function: jnp.sum(f(x, b, distance="euclidean"))
-        )(a)
+        found = jax.grad(lambda x, f=function: jnp.sum(f(x, b, distance="euclidean")))(
+            a
+        )
         np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
 
 

@@ -57,9 +57,9 @@ def test_integer_inputs_are_accepted():
 def test_a_zero_embedding_stays_zero_with_finite_gradients():
     model = MODELS["linear"]
     variables = jax.tree.map(jnp.zeros_like, variables_of("linear"))
-    value, gradient = jax.value_and_grad(
-        lambda v: jnp.sum(model.apply(v, INPUTS))
-    )(variables)
+    value, gradient = jax.value_and_grad(lambda v: jnp.sum(model.apply(v, INPUTS)))(
+        variables
+    )
     assert value == 0
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 

@@ -16,9 +16,9 @@ def test_safe_divide():
         reductions.safe_divide(numerator, denominator), [1.5, 0, 0]
     )
     for argument, expected in ((0, [0.5, 0, 0]), (1, [-0.75, 0, 0])):
-        gradient = jax.grad(
-            lambda *x: jnp.sum(reductions.safe_divide(*x)), argument
-        )(numerator, denominator)
+        gradient = jax.grad(lambda *x: jnp.sum(reductions.safe_divide(*x)), argument)(
+            numerator, denominator
+        )
         np.testing.assert_array_equal(gradient, expected)
 
 

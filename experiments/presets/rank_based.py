@@ -76,10 +76,10 @@ def quickstart() -> Experiment:
     """The default experiment of ``experiments.train``."""
     return dataclasses.replace(
         experiment("gm_notes", "rbl_block_edge"),
-        embed_dim=32,
-        learning_rate=1.0,
-        num_steps=4000,
-        eval_every=200,
+        embed_dim=64,
+        learning_rate=0.1,
+        num_steps=2000,
+        eval_every=100,
         patience=0,
     )
 

@@ -88,9 +88,11 @@ def _block_edges(exact, ambiguous_0, ambiguous_1, exists) -> _Edges:
         inside = (ranks[None, :] >= start) & (ranks[None, :] <= ranks[:, None])
         reached = jnp.cumsum(inside & exists[None, :], axis=1)
         size = jnp.maximum(reached[:, -1:], 1)
-        # Whole pairs stay in integers: float32 cannot count beyond 2^24.
-        ends += jnp.sum(counts[:, None] // size * reached, 0)
-        parts += jnp.sum(counts[:, None] % size * reached / size, 0)
+        # Whole pairs stay in integers: float32 cannot count beyond 2^24. Plain division
+        # rounds down here, and without the sign tests of `//` and `%`.
+        whole, rest = lax.div(counts[:, None], size), lax.rem(counts[:, None], size)
+        ends += jnp.sum(whole * reached, 0)
+        parts += jnp.sum(rest * reached / size, 0)
     # Rounded halves go up, also where thirds and sixths add up to almost a half.
     ends += jnp.floor(parts + 0.5001).astype(jnp.int32)
     starts = jnp.concatenate([jnp.zeros((1,), jnp.int32), ends[:-1]])
@@ -246,7 +248,7 @@ def rank_based_loss(
     positions = jnp.concatenate([*edges, hops_of_rank])
     positions = jnp.clip(positions, 0, jnp.maximum(num_pairs - 1, 0))
     if num_rows <= _SMALL_BATCH and dense:
-        bits = jnp.sort(all_pairs.bits.ravel())[positions]
+        bits = jnp.sort(all_pairs.bits[np.triu_indices(num_rows, 1)])[positions]
     else:
         bits = reductions.order_statistics(histogram, positions)
     first_bits, last_bits, target_bits = jnp.split(lax.stop_gradient(bits), 3)

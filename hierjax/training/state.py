@@ -1,5 +1,7 @@
 """Everything that training changes, as one pytree."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -34,6 +36,12 @@ class State:
     opt_state: PyTree
 
 
+@functools.lru_cache(maxsize=64)
+def _compiled_init(model: nn.Module) -> Callable:
+    """``model.init`` as one program: op by op it takes longer than a small run."""
+    return jax.jit(model.init)
+
+
 def create_state(
     model: nn.Module,
     objective: Objective,
@@ -43,8 +51,7 @@ def create_state(
 ) -> State:
     """Initial state for inputs shaped like ``example_inputs [B, ...]``."""
     model_key, objective_key = jax.random.split(jax.random.key(seed))
-    # Compiled as one program: op by op, initialisation takes longer than a small run.
-    variables = jax.jit(model.init)(model_key, example_inputs)
+    variables = _compiled_init(model)(model_key, example_inputs)
     embeddings = jax.eval_shape(model.apply, variables, example_inputs)
     params = variables["params"]
     objective_params, objective_state = objective.init(

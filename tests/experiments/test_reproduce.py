@@ -45,7 +45,7 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
     assert "quadruplet/fold0" not in first
 
     # What was cut off in the middle: one finished job is lost, one half-written.
-    folder = tmp_path / "rank_based" / "gm_notes" / "seen" / "init" / "fold0"
+    folder = tmp_path / "jobs" / "gm_notes" / "seen" / "init" / "fold0"
     lost = read_json(folder / "seed0.json")
     (folder / "seed0.json").rename(folder / "seed0.json.part")
     assert run(reproduce, *arguments, "--datasets=gm_notes,nsynth") == 0
@@ -63,7 +63,7 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
 
     # The table's numbers against the runs' own, by hand.
     row, level = block["rows"]["quadruplet"], "knn/instrument"
-    folder = tmp_path / "rank_based" / "gm_notes" / "seen" / "quadruplet" / "fold0"
+    folder = tmp_path / "jobs" / "gm_notes" / "seen" / "quadruplet" / "fold0"
     runs = [read_json(folder / f"seed{seed}.json") for seed in (0, 1)]
     values = [run["measures"][level] for run in runs]
     np.testing.assert_allclose(row["measures"][level]["mean"], np.mean(values))

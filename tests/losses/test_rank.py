@@ -218,8 +218,11 @@ def test_complete_labels_equal_the_oracle(target, distance):
 
 @pytest.mark.parametrize(
     ("num_levels", "target", "distance"),
-    [(1, "rank_index", "cosine"), (1, "block_edge", "euclidean")]
-    + [(4, "rank_index", "euclidean"), (4, "block_edge", "cosine")],
+    [
+        (1, "block_edge", "euclidean"),
+        (4, "rank_index", "euclidean"),
+        (4, "block_edge", "cosine"),
+    ],
 )
 def test_any_number_of_levels_equals_the_oracle(num_levels, target, distance):
     for seed, unknown in ((0, 0), (1, 0.6), (2, 0.9)):
@@ -335,10 +338,9 @@ def test_of_tied_targets_the_first_pair_gets_the_gradient():
     np.testing.assert_allclose(gradient, np.array([-1 + 1, -1, 1, 0]) * 8 / 6)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_stopping_the_target_changes_the_gradient_and_not_the_value(target):
+def test_stopping_the_target_changes_the_gradient_and_not_the_value():
     z, labels = draw_unit_rows(5), draw_labels(5, 2, 0.3)
-    options = {"distance": "cosine", "target": target}
+    options = {"distance": "cosine", "target": "rank_index"}
     free = compiled(**options)(z, labels, SOME)
     stopped = compiled(stop_gradient_target=True, **options)(z, labels, SOME)
     assert free[0] == stopped[0]
@@ -346,28 +348,21 @@ def test_stopping_the_target_changes_the_gradient_and_not_the_value(target):
     check_against_oracle(z, labels, SOME, stop_gradient_target=True, **options)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_hops_of_a_full_tree_give_the_same_as_its_labels(target):
+def test_hops_of_a_full_tree_give_the_same_as_its_labels():
     labels = draw_labels(3, 2)
     tree = Hierarchy.from_level_labels(labels)
     z, labels = draw_unit_rows(3), tree.encode(labels)
-    plain = compiled(distance="cosine", target=target)(z, labels, SOME)
-    check_against_oracle(
-        z, labels, SOME, hops=tree.path_length(), distance="cosine", target=target
+    options = {"distance": "cosine", "target": "block_edge"}
+    plain, _ = compiled(**options)(z, labels, SOME)
+    hops = check_against_oracle(
+        z, labels, SOME, hops=tree.path_length(), gradient=False, **options
     )
-    expected, _ = oracle(
-        z.astype(float),
-        labels,
-        SOME,
-        hops=tree.path_length(),
-        distance="cosine",
-        target=target,
-    )
-    np.testing.assert_allclose(plain[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(plain, hops, rtol=1e-5)
 
 
 def test_a_static_tree_distance_is_the_same_as_a_traced_one():
-    z, labels, hops = draw_unit_rows(0), draw_ragged_labels(0, 0.5), RAGGED.path_length()
+    z, labels = draw_unit_rows(0), draw_ragged_labels(0, 0.5)
+    hops = RAGGED.path_length()
     options = {"distance": "cosine", "target": "rank_index"}
     static = jax.jit(
         lambda z: rank_based_loss(z, labels, where=SOME, tree_distance=hops, **options)
@@ -376,8 +371,9 @@ def test_a_static_tree_distance_is_the_same_as_a_traced_one():
     np.testing.assert_allclose(static(z), traced, rtol=1e-6)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("rows", "block_size"), [(12, 5), (96, 20)])
+@pytest.mark.parametrize(
+    ("target", "rows", "block_size"), [("block_edge", 12, 5), ("rank_index", 96, 20)]
+)
 def test_blocks_equal_the_oracle(target, rows, block_size):
     z, labels = draw_unit_rows(7, rows), draw_labels(7, 2, 0.3, rows)
     where = np.arange(rows) % 7 != 2
@@ -442,7 +438,8 @@ def test_a_perfect_order_costs_nothing(target):
 
 
 @pytest.mark.parametrize(
-    "name", ["equal rows", "one class", "all masked", "one row", "all unknown"]
+    "name",
+    ["equal rows", "one class", "all masked", "one row", "all unknown"]
     + ["zero vectors", "huge values"],
 )
 def test_degenerate_batches(name):
@@ -475,9 +472,8 @@ def test_degenerate_batches(name):
             np.testing.assert_array_equal(gradient, 0)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_batch_of_one(target):
-    loss = compiled(distance="cosine", target=target)
+def test_a_batch_of_one():
+    loss = compiled(distance="cosine", target="rank_index")
     value, gradient = loss(np.ones((1, 3), "f"), np.array([[0, 0]]), np.array([True]))
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
@@ -528,7 +524,7 @@ def sizes(jaxpr):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_blocks_bound_the_memory(target):
-    rows, block = 256, 4
+    rows, block = 2048, 64
     z, labels = draw_unit_rows(0, rows), draw_labels(0, 2, 0, rows)
 
     def largest(block_size):
@@ -538,5 +534,5 @@ def test_blocks_bound_the_memory(target):
         return max(sizes(jax.make_jaxpr(gradient)(z, labels).jaxpr))
 
     assert largest(None) >= rows * rows
-    # A handful of thresholds or ranks at a time, by the pairs of one block.
+    # Codes of ranks by the pairs of one block, or one histogram a block.
     assert largest(block) <= 16 * block * rows < rows * rows
