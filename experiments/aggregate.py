@@ -7,7 +7,7 @@ import numpy as np
 from experiments.jobs import Jobs
 from experiments.runs import read_json
 from experiments.tables import Block, Row, Table
-from hierjax import metrics
+from hierjax import data, metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +84,6 @@ def _summary(cell: _Cell) -> dict:
     summary = {
         "seeds": len(cell.results),
         "folds": len(cell.results[0]),
-        "queries": len(cell.rows),
-        "units": len(np.unique(cell.units)),
-        "unit": first["unit"],
-        "levels": first["levels"],
         "neighbors": [run["neighbors"] for run in cell.results[0]],
         "steps": [[run["steps"] for run in folds] for folds in cell.results],
         "measures": measures,
@@ -105,6 +101,28 @@ def _summary(cell: _Cell) -> dict:
         ]
         summary["sibling_overlap"] = _spread(np.array(overlaps))
     return summary
+
+
+def _queries(cell: _Cell, dataset: data.Dataset) -> dict:
+    """What the rows of a block were tested on."""
+    present = [len(set(ids[ids >= 0])) for ids in dataset.labels[cell.rows].T]
+    return {
+        "queries": len(cell.rows),
+        "units": len(np.unique(cell.units)),
+        "unit": dataset.unit_name,
+        "levels": dataset.hierarchy.level_names,
+        "nodes": dataset.hierarchy.nodes_per_level,
+        "nodes_present": present,
+    }
+
+
+def _by_stratum(cell: _Cell, strata: np.ndarray, measure: str) -> dict:
+    """Mean of a measure over seeds for each stratum of the queries."""
+    values, strata = _mean_over_seeds(cell.values[measure]), strata[cell.rows]
+    return {
+        str(stratum): float(np.nanmean(values[strata == stratum]))
+        for stratum in np.unique(strata)
+    }
 
 
 def _over_folds(cell: _Cell, key: str, name: str) -> np.ndarray:
@@ -151,27 +169,30 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         seeds = seed_list or list(range(block.seeds))
         cells = {row.name: _load_cell(jobs, block, row, seeds) for row in table.rows}
         finished = {name: cell for name, cell in cells.items() if cell is not None}
-        rows = {}
-        for row in table.rows:
-            if row.name not in finished:
-                continue
-            cell = finished[row.name]
-            rows[row.name] = _summary(cell)
-            rows[row.name]["gain"] = {
+        rows = {name: _summary(cell) for name, cell in finished.items()}
+        for name, cell in finished.items():
+            rows[name]["gain"] = {
                 baseline: _gains(cell, finished[baseline])
                 for baseline in table.baselines
-                if baseline in finished and baseline != row.name
+                if baseline in finished and baseline != name
             }
-        absent = not rows and jobs.data_problem(block, table.rows[0]) is not None
-        blocks.append(
-            {
-                "name": block.name,
-                "note": block.note,
-                "absent": absent,
-                "published": block.published,
-                "rows": rows,
-            }
-        )
+        content = {
+            "name": block.name,
+            "note": block.note,
+            "published": block.published,
+            "absent": jobs.data_problem(block, table.rows[0]) is not None,
+            "rows": rows,
+        }
+        if finished:
+            dataset = jobs.load(block, table.rows[0])
+            content |= _queries(next(iter(finished.values())), dataset)
+            finest = f"knn/{dataset.hierarchy.level_names[-1]}"
+            if block.strata is not None:
+                content["by_stratum"] = {
+                    name: _by_stratum(cell, block.strata(), finest)
+                    for name, cell in finished.items()
+                }
+        blocks.append(content)
     return {
         "table": table.name,
         "title": table.title,

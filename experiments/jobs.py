@@ -19,7 +19,7 @@ from experiments.experiment import (
 )
 from experiments.runs import read_json, write_json
 from experiments.tables import Block, Row, scaled_experiment
-from hierjax import evaluation, training
+from hierjax import data, evaluation, training
 from hierjax.errors import UserError
 
 
@@ -37,10 +37,14 @@ class Jobs:
     scale: str
     data_dir: str
 
+    def load(self, block: Block, row: Row) -> data.Dataset:
+        """The data of a block as a row sees them, in fold 0."""
+        return load_data(scaled_experiment(block, row, self.scale, self.data_dir))
+
     def data_problem(self, block: Block, row: Row) -> str | None:
         """Why a block cannot be run, None if it can."""
         try:
-            load_data(scaled_experiment(block, row, self.scale, self.data_dir))
+            self.load(block, row)
         except UserError as error:
             return str(error)
         return None

@@ -15,6 +15,13 @@ def _mean_sd(entry: dict) -> str:
     return text if entry["sd"] is None else f"{text} ± {_number(entry['sd'])}"
 
 
+def _mean_sd_interval(entry: dict) -> str:
+    """As `_mean_sd`, with the bootstrap interval where there is one."""
+    if entry.get("low") is None:
+        return _mean_sd(entry)
+    return f"{_mean_sd(entry)} [{_number(entry['low'])}, {_number(entry['high'])}]"
+
+
 def _range(entry: dict | None) -> str:
     if entry is None or entry["value"] is None:
         return "-"
@@ -40,9 +47,12 @@ def _columns(levels: list[str]) -> dict[str, str]:
 _GAINS = ("sil avg", "kNN fine", "kNN coarse")
 
 
-def _row_line(name: str, row: dict, baselines: list[str]) -> str:
-    columns = _columns(row["levels"])
-    cells = [_mean_sd(row["measures"][measure]) for measure in columns.values()]
+def _row_line(
+    name: str, row: dict, columns: dict[str, str], baselines: list[str]
+) -> str:
+    cells = [
+        _mean_sd_interval(row["measures"][measure]) for measure in columns.values()
+    ]
     cells.append(_mean_sd(row["measures"]["mistake_distance/hops"]))
     for baseline in baselines:
         gain = row["gain"].get(baseline, {})
@@ -69,37 +79,46 @@ def _block_lines(block: dict, content: dict) -> list[str]:
     headings += [f"{name} vs {base}" for base in baselines for name in _GAINS]
     lines.append("| row | " + " | ".join(headings) + " |")
     lines.append("| --- " * (len(headings) + 1) + "|")
+    columns = _columns(block.get("levels", [""]))
     for name in content["row_names"]:
         if name in block["rows"]:
-            row = block["rows"][name]
+            row, shown = block["rows"][name], name
             if "true_tree" in row:
-                lines.append(_row_line(name, row | {"gain": {}}, baselines))
-                row = row | {"measures": row["true_tree"]}
-                name = f"{name}, on the true tree"
-            lines.append(_row_line(name, row, baselines))
-        name = name.partition(",")[0]
+                lines.append(_row_line(name, row | {"gain": {}}, columns, baselines))
+                row, shown = row | {"measures": row["true_tree"]}, f"{name}, true tree"
+            lines.append(_row_line(shown, row, columns, baselines))
         if name in block["published"]:
             lines.append(_published_line(name, block["published"][name], num_gains))
-    lines.append("")
-    for name, row in block["rows"].items():
-        if name == content["row_names"][0]:
-            lines.append(
-                f"n = {row['queries']} queries, {row['units']} x {row['unit']}, "
-                f"{row['folds']} fold(s), levels {' -> '.join(row['levels'])}."
-            )
-        if "sibling_overlap" in row:
-            lines.append(
-                f"{name}: {_mean_sd(row['sibling_overlap'])} of the true pairs of "
-                "siblings are siblings in the shuffled tree too."
-            )
-    seeds = {name: row["seeds"] for name, row in block["rows"].items()}
-    if seeds:
-        neighbors = "; ".join(
-            f"{name} {row['neighbors'][0]}" for name, row in block["rows"].items()
+    return [*lines, "", *_remarks(block), ""] if block["rows"] else [*lines, ""]
+
+
+def _remarks(block: dict) -> list[str]:
+    """What must be known to read a block's rows."""
+    rows = block["rows"]
+    levels = ", ".join(
+        f"{present} of {nodes} {level}"
+        for level, nodes, present in zip(
+            block["levels"], block["nodes"], block["nodes_present"], strict=True
         )
-        lines.append(f"Seeds a row: {sorted(set(seeds.values()))}. k (fold 0, coarsest")
-        lines[-1] += f" level first): {neighbors}."
-    return lines + [""]
+    )
+    folds = max(row["folds"] for row in rows.values())
+    seeds = sorted({row["seeds"] for row in rows.values()})
+    neighbors = "; ".join(f"{name} {row['neighbors'][0]}" for name, row in rows.items())
+    lines = [
+        f"- n = {block['queries']} queries from {block['units']} x {block['unit']} in "
+        f"{folds} fold(s); present: {levels}. Seeds a row: {seeds}.",
+        f"- k in fold 0, coarsest level first: {neighbors}.",
+    ]
+    lines += [
+        f"- {name}: {_mean_sd(row['sibling_overlap'])} of the true pairs of siblings "
+        "are siblings in the shuffled tree too."
+        for name, row in rows.items()
+        if "sibling_overlap" in row
+    ]
+    for name, values in block.get("by_stratum", {}).items():
+        shown = ", ".join(f"{key}: {_number(v)}" for key, v in values.items())
+        lines.append(f"- kNN fine by pitch, {name}: {shown}.")
+    return lines
 
 
 def markdown(content: dict) -> str:
@@ -111,11 +130,11 @@ def markdown(content: dict) -> str:
         "",
         f"`{run['command']}`",
         "",
-        f"Scale {run['scale']}: {run['settings']}. Trials a row, chosen on validation: "
-        f"{trials}. Mean ± standard deviation over seeds; brackets: 95 % bootstrap "
-        "interval over units of the paired gain on the same queries, averaged over "
-        "seeds. Silhouettes with cosine distance; the distance of k-NN for init is "
-        "chosen on validation.",
+        f"Scale {run['scale']}: {run['settings']}. Trials a row, chosen on "
+        f"validation: {trials}. Mean ± standard deviation over seeds; brackets: 95 % "
+        "bootstrap interval over units of the values averaged over seeds, for gains "
+        "paired on the same queries. Silhouettes with cosine distance; the distance "
+        "of k-NN for init is chosen on validation.",
         "",
     ]
     if content["note"]:

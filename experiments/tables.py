@@ -2,10 +2,14 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
+
+import numpy as np
 
 from experiments import published
 from experiments.experiment import Experiment
 from experiments.presets import rank_based
+from hierjax.data import gm_notes
 from hierjax.errors import UserError
 
 NUM_TRIALS = 12
@@ -26,6 +30,8 @@ class Block:
         own kind.
       published: the published numbers for it, by row.
       note: printed under the block.
+      strata: gives a number for every row of the data, such as its pitch; the finest
+        k-NN accuracy is then also reported by it.
     """
 
     name: str
@@ -36,6 +42,7 @@ class Block:
     tuned_on: "Block | None" = None
     published: dict = dataclasses.field(default_factory=dict)
     note: str = ""
+    strata: Callable[[], np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +132,7 @@ _GM_SEEN = Block(
     "gm_notes/seen",
     {"dataset": "gm_notes", "protocol": "seen"},
     note="Test pitches 51 and 67, of instruments heard in training at other pitches.",
+    strata=gm_notes.pitches,
 )
 _PSB = Block(
     "psb",
