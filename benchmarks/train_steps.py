@@ -25,7 +25,7 @@ STEPS_PER_TURN = 2000
 
 
 def synthetic_data() -> tuple[np.ndarray, np.ndarray]:
-    """Features ``float32 [N, 128]`` and labels ``int32 [N, 2]``, 3 nodes x 3 classes."""
+    """Features ``float32 [N, 128]`` and labels ``int32 [N, 2]`` of 3 x 3 classes."""
     rng = np.random.default_rng(0)
     classes = np.arange(NUM_ROWS) % 9
     features = rng.normal(size=(9, 128))[classes] + rng.normal(size=(NUM_ROWS, 128))

@@ -7,3 +7,11 @@ class UserError(ValueError):
     The command line prints the message alone and exits with code 2. Everything that
     is not a ``UserError`` is a bug and keeps its traceback.
     """
+
+
+class MissingDataError(UserError):
+    """Data that are not on this machine; the message says where to put them."""
+
+
+class DivergedError(UserError):
+    """Training whose loss stopped being finite."""

@@ -70,14 +70,34 @@ def check_selection(selection: str, hierarchy: Hierarchy) -> None:
 def _with_average(name: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Prefix the levels with the measure's name and add the mean over levels."""
     result = {f"{name}/{level}": value for level, value in values.items()}
-    result[f"{name}/average"] = np.mean(np.stack(list(values.values())), axis=0)
+    result[f"{name}/average"] = _mean_of_known(np.stack(list(values.values())))
     return result
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis without NaN; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    totals = np.where(known, values, 0.0).sum(0)
+    return np.where(known.any(0), totals / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _mean(values: np.ndarray) -> float:
     """Mean without NaN, NaN if nothing is left."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    return float(_mean_of_known(values))
+
+
+def _measures(per_query: dict[str, np.ndarray]) -> dict[str, float]:
+    """Means over queries; an average over levels is the mean of the levels' means.
+
+    Where labels are incomplete the levels have different numbers of queries, and
+    averaging query by query would weigh the levels by them.
+    """
+    measures = {name: _mean(values) for name, values in per_query.items()}
+    for average in [name for name in measures if name.endswith("/average")]:
+        prefix = average.removesuffix("average")
+        levels = [k for k in measures if k.startswith(prefix) and k != average]
+        measures[average] = _mean(np.array([measures[level] for level in levels]))
+    return measures
 
 
 def silhouettes(
@@ -123,7 +143,7 @@ def validation_measures(
                 for i, level in enumerate(data.hierarchy.level_names)
             },
         )
-    return {name: _mean(value) for name, value in values.items()}
+    return _measures(values)
 
 
 def choose_neighbors(
@@ -206,7 +226,7 @@ def evaluate(
     per_query |= _with_average("knn", by_neighbors)
     per_query |= _with_average("nearest_mean", by_means)
 
-    measures = {name: _mean(values) for name, values in per_query.items()}
+    measures = _measures(per_query)
     # `predicted` is that of the last level: the classes.
     for name, tree_distance in (
         ("hops", hierarchy.path_length()),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hierjax.errors import UserError
+from hierjax.errors import MissingDataError, UserError
 
 
 def read_arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -19,7 +19,9 @@ def read_arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give an .npz written by numpy.savez")
+        raise MissingDataError(
+            f"{path}: no such file; give an .npz written by numpy.savez"
+        )
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{path}: not an .npz archive or cut short; write it with numpy.savez"

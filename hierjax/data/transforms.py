@@ -61,19 +61,22 @@ def hide_fine_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
 
 
 def drop_incomplete(dataset: Dataset) -> Dataset:
-    """Leaves only training rows whose `train_labels` are known at every level.
+    """Hides all levels of the training rows that lack any, so that none is drawn.
+
+    The rows stay in the training split: its statistics and the gallery that neighbours
+    are looked up in do not change, so that only what is learned differs.
 
     Raises:
       UserError: No training row would be left.
     """
-    rows = dataset.rows("train")
-    complete = rows[(dataset.train_labels[rows] != UNKNOWN).all(axis=1)]
-    if not complete.size:
+    complete = (dataset.train_labels != UNKNOWN).all(axis=1)
+    if not complete[dataset.rows("train")].any():
         raise UserError(
             f"{dataset.name}: no training row is labelled at every level; nothing is "
             "left to train on"
         )
-    return dataclasses.replace(dataset, splits=dataset.splits | {"train": complete})
+    train_labels = np.where(complete[:, None], dataset.train_labels, UNKNOWN)
+    return dataclasses.replace(dataset, train_labels=train_labels)
 
 
 def coarse_only(dataset: Dataset) -> Dataset:

@@ -93,9 +93,18 @@ def load(
         splits={
             split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)
         },
-        units=location,
-        unit_name="location",
+        units=_UNITS[protocol](location, scene),
+        unit_name=_UNIT_NAMES[protocol],
     )
+
+
+# What a protocol leaves out and tests on: single clips, places, or whole scenes.
+_UNIT_NAMES = {"authors": "clip", "location": "location", "unseen": "scene"}
+_UNITS = {
+    "authors": lambda location, scene: np.arange(len(scene)),
+    "location": lambda location, scene: location,
+    "unseen": lambda location, scene: scene,
+}
 
 
 def _part_of_fold(piece: np.ndarray, fold: int, num_folds: int) -> np.ndarray:

@@ -61,39 +61,31 @@ def _rank_intervals(
     ambiguous = (shared == known) & (known < num_levels)
     informative = ~(ambiguous & (known == 0))
     disagree_next = num_levels - shared
-    if tree_distance is None:
-        return jnp.where(ambiguous, 0, disagree_next), disagree_next, informative
-    hops = tree_distance[labels_a[:, -1]][:, labels_b[:, -1]].astype(jnp.int32)
-    complete = known == num_levels
-    return (
-        jnp.where(complete, hops, jnp.where(ambiguous, 0, 1)),
-        jnp.where(complete, hops, 2 * disagree_next),
-        informative,
-    )
+    high = disagree_next
+    if tree_distance is not None:
+        hops = tree_distance[labels_a[:, -1]][:, labels_b[:, -1]].astype(jnp.int32)
+        high = jnp.where(known == num_levels, hops, 2 * disagree_next)
+    return jnp.where(ambiguous, 0, high), high, informative
 
 
-def _block_edges(exact, ambiguous_0, ambiguous_1, exists) -> _Edges:
+def _block_edges(exact, ambiguous, exists) -> _Edges:
     """Positions of the blocks from the numbers of pairs.
 
     Args:
       exact: ``int32 [R]`` pairs known to have this rank.
-      ambiguous_0: ``int32 [R]`` pairs whose rank lies between 0 and this one.
-      ambiguous_1: ``int32 [R]`` the same between 1 and this one.
+      ambiguous: ``int32 [R]`` pairs whose rank lies between 0 and this one.
       exists: ``bool [R]`` ranks that occur in the tree; an ambiguous pair is shared out
         evenly over those in its interval.
     """
     ranks = jnp.arange(exact.shape[0])
-    ends, parts = jnp.cumsum(exact), jnp.zeros(exact.shape, jnp.float32)
-    for start, counts in ((0, ambiguous_0), (1, ambiguous_1)):
-        inside = (ranks[None, :] >= start) & (ranks[None, :] <= ranks[:, None])
-        reached = jnp.cumsum(inside & exists[None, :], axis=1)
-        size = jnp.maximum(reached[:, -1:], 1)
-        # Whole pairs stay in integers: float32 cannot count beyond 2^24. Plain division
-        # rounds down here, and without the sign tests of `//` and `%`.
-        whole, rest = lax.div(counts[:, None], size), lax.rem(counts[:, None], size)
-        ends += jnp.sum(whole * reached, 0)
-        parts += jnp.sum(rest * reached / size, 0)
+    reached = jnp.cumsum((ranks[None, :] <= ranks[:, None]) & exists[None, :], axis=1)
+    size = jnp.maximum(reached[:, -1:], 1)
+    # Whole pairs stay in integers: float32 cannot count beyond 2^24. Plain division
+    # rounds down here, and without the sign tests of `//` and `%`.
+    whole, rest = lax.div(ambiguous[:, None], size), lax.rem(ambiguous[:, None], size)
+    parts = jnp.sum(rest * reached / size, 0)
     # Rounded halves go up, also where thirds and sixths add up to almost a half.
+    ends = jnp.cumsum(exact) + jnp.sum(whole * reached, 0)
     ends += jnp.floor(parts + 0.5001).astype(jnp.int32)
     starts = jnp.concatenate([jnp.zeros((1,), jnp.int32), ends[:-1]])
     return _Edges(starts, ends - 1)
@@ -148,8 +140,9 @@ def rank_based_loss(
     between the first and the last block of its interval, its target is the nearest
     edge of that union or, with ``'rank_index'``, the nearer of the two ends' targets.
     It is shared out evenly over its ranks when the blocks are sized. Pairs that could
-    have any rank do not count. With ``tree_distance`` the interval of an incomplete
-    pair that is known to differ is 1 to ``2 (L - shared levels)``.
+    have any rank do not count. ``tree_distance`` ranks pairs of complete labels only:
+    an incomplete pair that is known to differ keeps the hops of its prefixes, exact on
+    balanced trees and an upper bound on ragged ones.
 
     Ties: blocks are compared by the distances at their edges, so a pair tied with an
     edge counts as inside, and of several pairs tied with a target the first in row
@@ -229,10 +222,10 @@ def rank_based_loss(
 
     def count_ranks(_, pairs):
         exact = pairs.low == pairs.high
-        kind = jnp.where(exact, 0, jnp.where(pairs.low == 0, 1, 2))
-        code = jnp.where(pairs.valid, kind * num_ranks + pairs.high, -1)
-        codes = jnp.arange(3 * num_ranks)[:, None, None]
-        return reductions.count_true(code[None] == codes).reshape(3, num_ranks)
+        code = jnp.where(exact, pairs.high, num_ranks + pairs.high)
+        code = jnp.where(pairs.valid, code, -1)
+        codes = jnp.arange(2 * num_ranks)[:, None, None]
+        return reductions.count_true(code[None] == codes).reshape(2, num_ranks)
 
     edges = _block_edges(*total(count_ranks), exists)
     num_pairs = edges.last[-1] + 1
@@ -248,7 +241,7 @@ def rank_based_loss(
     positions = jnp.concatenate([*edges, hops_of_rank])
     positions = jnp.clip(positions, 0, jnp.maximum(num_pairs - 1, 0))
     if num_rows <= _SMALL_BATCH and dense:
-        bits = jnp.sort(all_pairs.bits[np.triu_indices(num_rows, 1)])[positions]
+        bits = jnp.sort(all_pairs.bits[np.triu_indices(num_rows)])[positions]
     else:
         bits = reductions.order_statistics(histogram, positions)
     first_bits, last_bits, target_bits = jnp.split(lax.stop_gradient(bits), 3)

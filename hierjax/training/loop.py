@@ -14,7 +14,7 @@ import optax
 from hierjax import evaluation
 from hierjax.data.dataset import Dataset
 from hierjax.data.samplers import make_sampler
-from hierjax.errors import UserError
+from hierjax.errors import DivergedError, UserError
 from hierjax.objectives import Objective
 from hierjax.training import hosts
 from hierjax.training.config import Config
@@ -123,6 +123,10 @@ def fit(
     everyone, local = hosts.choose_devices(num_devices)
     _check_batch(config, objective, len(everyone))
     train_rows = data.rows("train")
+    # A row of which nothing is known can teach nothing.
+    train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
+    if not train_rows.size:
+        raise UserError(f"{data.name}: no training row has a known label")
     validate = "validation" in data.splits
     if validate:
         evaluation.check_selection(config.selection, data.hierarchy)
@@ -247,7 +251,7 @@ def restore_best(
 def _check_finite(losses: np.ndarray, step: int) -> None:
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
-        raise UserError(
+        raise DivergedError(
             f"the loss is {losses[bad[0]]} at step {step + bad[0] + 1}; a smaller "
             "learning rate is the usual cure"
         )

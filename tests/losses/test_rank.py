@@ -51,8 +51,7 @@ def rank_interval(a, b, hops):
     agree = 0
     for x, y in zip(known_a, known_b, strict=False):
         if x != y:
-            low = 2 * (num_levels - agree) if hops is None else 1
-            return low, 2 * (num_levels - agree)
+            return (2 * (num_levels - agree),) * 2
         agree += 1
     if agree == num_levels:
         return 0, 0
@@ -74,7 +73,7 @@ def block_positions(intervals, num_levels, hops):
         possible = [r for r in ranks if r in set(np.ravel(hops).tolist())]
     sizes = dict.fromkeys(ranks, Fraction(0))
     for low, high in intervals:
-        shared_by = [r for r in possible if low <= r <= high]
+        shared_by = [r for r in possible if low <= r <= high] if low < high else [low]
         for r in shared_by:
             sizes[r] += Fraction(1, len(shared_by))
     starts, ends, total = {}, {}, Fraction(0)
@@ -536,3 +535,21 @@ def test_blocks_bound_the_memory(target):
     assert largest(None) >= rows * rows
     # Codes of ranks by the pairs of one block, or one histogram a block.
     assert largest(block) <= 16 * block * rows < rows * rows
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_hops_of_a_balanced_tree_change_nothing(target):
+    """Also with unknown levels: what is known of a coarse difference must stay."""
+    parents = np.arange(9) // 3
+    classes = np.random.default_rng(5).integers(0, 9, 24)
+    labels = np.stack([parents[classes], classes], axis=1).astype(np.int32)
+    labels[::3, 1] = -1
+    hops = np.where(parents[:, None] == parents, 2, 4)
+    np.fill_diagonal(hops, 0)
+    z = np.random.default_rng(6).normal(size=(24, 4)).astype(np.float32)
+    plain = rank_based_loss(z, labels, target=target, distance="euclidean")
+    by_hops = rank_based_loss(
+        z, labels, target=target, distance="euclidean", tree_distance=hops
+    )
+    assert plain > 0.01
+    np.testing.assert_allclose(by_hops, plain, rtol=1e-6)
