@@ -12,14 +12,16 @@ from hierjax import data, metrics
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-    """All finished runs of one row on one block; queries of all folds joined."""
+    """All finished runs of one row on one block; queries of all folds joined.
+
+    Queries are in the order of their rows, so that cells of a block are paired.
+    """
 
     tunings: list[dict]  # [fold]
     results: list[list[dict]]  # [seed][fold]
     values: dict[str, np.ndarray]  # measure -> [seeds, queries]
     on_true_tree: dict[str, np.ndarray]  # the same where the tree was shuffled
     rows: np.ndarray
-    units: np.ndarray
 
 
 def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | None:
@@ -35,7 +37,8 @@ def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | 
     for folds in paths:
         loaded = [dict(np.load(path.with_suffix(".npz"))) for path in folds]
         joined = {k: np.concatenate([x[k] for x in loaded]) for k in loaded[0]}
-        arrays.append(joined)
+        order = np.argsort(joined["rows"])
+        arrays.append({key: values[order] for key, values in joined.items()})
 
     def stacked(prefix):
         return {
@@ -50,52 +53,54 @@ def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | 
         stacked("value/"),
         stacked("true_tree/"),
         arrays[0]["rows"],
-        arrays[0]["units"],
     )
+
+
+def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Mean of the values that are known; NaN where none is."""
+    known = ~np.isnan(values)
+    totals, counts = np.where(known, values, 0).sum(axis), known.sum(axis)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def _spread(per_seed: np.ndarray) -> dict:
+    deviation = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else float("nan")
+    return {"mean": float(per_seed.mean()), "sd": deviation}
 
 
 def _interval(values: np.ndarray, units: np.ndarray) -> dict:
-    mean, low, high = metrics.bootstrap_interval(
-        values, units=units, num_resamples=2000
-    )
+    mean, low, high = metrics.two_way_interval(values, units=units)
     return {"value": mean, "low": low, "high": high}
 
 
-def _mean_over_seeds(values: np.ndarray) -> np.ndarray:
-    """Per-query mean over seeds; NaN where no seed has a value."""
-    known = ~np.isnan(values)
-    totals = np.where(known, values, 0).sum(0)
-    return np.where(known.any(0), totals / np.maximum(known.sum(0), 1), np.nan)
-
-
-def _summary(cell: _Cell) -> dict:
-    first = cell.results[0][0]
-    measures = {}
-    for name, values in cell.values.items():
-        with np.errstate(invalid="ignore"):
-            known = ~np.isnan(values)
-            per_seed = np.where(known, values, 0).sum(1) / known.sum(1)
-        measures[name] = _spread(per_seed) | _interval(
-            _mean_over_seeds(values), cell.units
-        )
-    for name in first["measures"]:
+def _measures(cell: _Cell, key: str, values: dict, units: np.ndarray) -> dict:
+    """Mean and deviation over seeds, with the interval where queries have values."""
+    measures = {
+        name: _spread(_mean(of_queries, axis=1)) | _interval(of_queries, units)
+        for name, of_queries in values.items()
+    }
+    for name in cell.results[0][0][key]:
         if name not in measures:
-            measures[name] = _spread(_over_folds(cell, "measures", name))
+            folds = [[run[key][name] for run in folds] for folds in cell.results]
+            measures[name] = _spread(_mean(np.array(folds, dtype=float), axis=1))
+    return measures
+
+
+def _summary(cell: _Cell, units: np.ndarray) -> dict:
+    runs = [run for folds in cell.results for run in folds]
     summary = {
         "seeds": len(cell.results),
         "folds": len(cell.results[0]),
+        "chosen": [tuning["chosen"]["overrides"] for tuning in cell.tunings],
         "neighbors": [run["neighbors"] for run in cell.results[0]],
         "steps": [[run["steps"] for run in folds] for folds in cell.results],
-        "measures": measures,
-        "seconds": sum(run["seconds"] for folds in cell.results for run in folds)
-        + sum(tuning["seconds"] for tuning in cell.tunings),
-        "chosen": [tuning["chosen"]["overrides"] for tuning in cell.tunings],
+        "seconds": sum(job["seconds"] for job in [*runs, *cell.tunings]),
+        "measures": _measures(cell, "measures", cell.values, units),
     }
-    if "measures_true_tree" in first:
-        summary["true_tree"] = {
-            name: _spread(_over_folds(cell, "measures_true_tree", name))
-            for name in first["measures_true_tree"]
-        }
+    if cell.on_true_tree:
+        summary["true_tree"] = _measures(
+            cell, "measures_true_tree", cell.on_true_tree, units
+        )
         overlaps = [
             np.mean([run["sibling_overlap"] for run in folds]) for folds in cell.results
         ]
@@ -103,12 +108,26 @@ def _summary(cell: _Cell) -> dict:
     return summary
 
 
-def _queries(cell: _Cell, dataset: data.Dataset) -> dict:
+def _gains(cell: _Cell, baseline: _Cell, units: np.ndarray) -> dict:
+    """Differences to a baseline on the same queries, seed by seed.
+
+    A row trained on a shuffled tree is compared on the true one.
+    """
+    if not np.array_equal(cell.rows, baseline.rows):
+        raise ValueError("the two cells were not tested on the same queries")
+    seeds = min(len(cell.results), len(baseline.results))
+    return {
+        name: _interval(values[:seeds] - baseline.values[name][:seeds], units)
+        for name, values in (cell.on_true_tree or cell.values).items()
+    }
+
+
+def _queries(cell: _Cell, dataset: data.Dataset, units: np.ndarray) -> dict:
     """What the rows of a block were tested on."""
     present = [len(set(ids[ids >= 0])) for ids in dataset.labels[cell.rows].T]
     return {
         "queries": len(cell.rows),
-        "units": len(np.unique(cell.units)),
+        "units": len(np.unique(units)),
         "unit": dataset.unit_name,
         "levels": dataset.hierarchy.level_names,
         "nodes": dataset.hierarchy.nodes_per_level,
@@ -118,41 +137,10 @@ def _queries(cell: _Cell, dataset: data.Dataset) -> dict:
 
 def _by_stratum(cell: _Cell, strata: np.ndarray, measure: str) -> dict:
     """Mean of a measure over seeds for each stratum of the queries."""
-    values, strata = _mean_over_seeds(cell.values[measure]), strata[cell.rows]
+    values, strata = cell.values[measure], strata[cell.rows]
     return {
-        str(stratum): float(np.nanmean(values[strata == stratum]))
+        str(stratum): float(_mean(values[:, strata == stratum]))
         for stratum in np.unique(strata)
-    }
-
-
-def _over_folds(cell: _Cell, key: str, name: str) -> np.ndarray:
-    """Mean over folds for every seed; folds where it is undefined are left out."""
-    values = np.array(
-        [[run[key][name] for run in folds] for folds in cell.results], dtype=float
-    )
-    return _mean_over_seeds(values.T)
-
-
-def _spread(per_seed: np.ndarray) -> dict:
-    deviation = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else float("nan")
-    return {"mean": float(per_seed.mean()), "sd": deviation}
-
-
-def _gains(cell: _Cell, baseline: _Cell) -> dict:
-    """Per-query differences to a baseline on the same queries, averaged over seeds.
-
-    A row trained on a shuffled tree is compared on the true one.
-    """
-    order, other = np.argsort(cell.rows), np.argsort(baseline.rows)
-    if not np.array_equal(cell.rows[order], baseline.rows[other]):
-        raise ValueError("the two cells were not tested on the same queries")
-    return {
-        name: _interval(
-            _mean_over_seeds(values)[order]
-            - _mean_over_seeds(baseline.values[name])[other],
-            cell.units[order],
-        )
-        for name, values in (cell.on_true_tree or cell.values).items()
     }
 
 
@@ -169,23 +157,26 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         seeds = seed_list or list(range(block.seeds))
         cells = {row.name: _load_cell(jobs, block, row, seeds) for row in table.rows}
         finished = {name: cell for name, cell in cells.items() if cell is not None}
-        rows = {name: _summary(cell) for name, cell in finished.items()}
-        for name, cell in finished.items():
-            rows[name]["gain"] = {
-                baseline: _gains(cell, finished[baseline])
-                for baseline in table.baselines
-                if baseline in finished and baseline != name
-            }
         content = {
             "name": block.name,
             "note": block.note,
             "published": block.published,
             "absent": jobs.data_problem(block, table.rows[0]) is not None,
-            "rows": rows,
+            "rows": {},
         }
         if finished:
             dataset = jobs.load(block, table.rows[0])
-            content |= _queries(next(iter(finished.values())), dataset)
+            one = next(iter(finished.values()))
+            units = dataset.units[one.rows]
+            content |= _queries(one, dataset, units)
+            for name, cell in finished.items():
+                content["rows"][name] = _summary(cell, units) | {
+                    "gain": {
+                        baseline: _gains(cell, finished[baseline], units)
+                        for baseline in table.baselines
+                        if baseline in finished and baseline != name
+                    }
+                }
             finest = f"knn/{dataset.hierarchy.level_names[-1]}"
             if block.strata is not None:
                 content["by_stratum"] = {

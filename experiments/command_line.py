@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from experiments.experiment import Experiment
+from experiments.experiment import OWN_FILES, Experiment
 from experiments.presets import PRESETS, QUICKSTART
 from hierjax.errors import UserError
 
@@ -84,8 +84,7 @@ def experiment_from_flags() -> tuple[str, Experiment]:
         overrides.setdefault("protocol", "")
     if "data_path" in overrides and overrides.get("dataset", preset.dataset) not in (
         "npz",
-        "nsynth",
-        "birds",
+        *OWN_FILES,
     ):
         raise UserError("--data_path is read by --dataset=npz only; add that flag")
     for key in _PATHS:

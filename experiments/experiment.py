@@ -12,13 +12,17 @@ import numpy as np
 
 from hierjax import data, losses, models, objectives, training
 from hierjax.data import transforms
-from hierjax.errors import UserError
+from hierjax.errors import MissingDataError, UserError
 from hierjax.training.config import check_choice, check_range
 
 INCOMPLETE = ("use", "drop", "coarse")
 LOSSES = ("none", "rank_based", "tuplet", "triplet")
 MODELS = ("linear", "mlp", "convnet")
-OWN_FILES = ("nsynth", "birds")
+# Sets the user brings, and where their recordings come from.
+OWN_FILES = {
+    "nsynth": "NSynth (magenta.tensorflow.org/datasets/nsynth)",
+    "birds": "the three bird species (zenodo.org/records/1413495)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +151,14 @@ def load_data(experiment: Experiment) -> data.Dataset:
 @functools.lru_cache(maxsize=8)
 def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold):
     if name in OWN_FILES:
-        data_path = data_path or str(pathlib.Path(data_dir) / f"{name}.npz")
-        name = "npz"
+        path = pathlib.Path(data_path or pathlib.Path(data_dir) / f"{name}.npz")
+        if not path.exists():
+            raise MissingDataError(
+                f"{path}: no such file; embed {OWN_FILES[name]} and save features "
+                f"[N, D] and labels [N, L] there as {name}.npz, in --data_dir, or name "
+                "the file with --data_path"
+            )
+        name, data_path = "npz", str(path)
     return data.load(
         name,
         data_dir=data_dir or None,
@@ -205,6 +215,22 @@ def tuplet_margins(experiment: Experiment, num_levels: int) -> tuple[float, ...]
         return (experiment.margin_inner,)
     rest = experiment.margin_outer - experiment.margin_inner
     return (rest / (num_levels - 1),) * (num_levels - 1) + (experiment.margin_inner,)
+
+
+def whole_tuples(experiment: Experiment, dataset: data.Dataset) -> Experiment:
+    """Round the batch of a tuple loss down to whole tuples, and say so.
+
+    A batch counts clips, so that methods with and without tuples see as many; how many
+    a tuple has depends on the depth of the tree.
+    """
+    if experiment.loss != "tuplet":
+        return experiment
+    tuple_size = dataset.hierarchy.num_levels + 2
+    batch_size = experiment.batch_size // tuple_size * tuple_size
+    if batch_size in (0, experiment.batch_size):
+        return experiment
+    print(f"batch_size {batch_size}: whole tuples of {tuple_size} rows")
+    return dataclasses.replace(experiment, batch_size=batch_size)
 
 
 class _Hops:

@@ -5,6 +5,7 @@ off and its rows can be computed by different processes.
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 
@@ -16,11 +17,12 @@ from experiments.experiment import (
     load_data,
     make_model,
     make_objective,
+    whole_tuples,
 )
-from experiments.runs import read_json, write_json
+from experiments.runs import plain, read_json, write_json
 from experiments.tables import Block, Row, scaled_experiment
 from hierjax import data, evaluation, training
-from hierjax.errors import UserError
+from hierjax.errors import DivergedError, MissingDataError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Jobs:
         """Why a block cannot be run, None if it can."""
         try:
             self.load(block, row)
-        except UserError as error:
+        except MissingDataError as error:
             return str(error)
         return None
 
@@ -54,15 +56,16 @@ class Jobs:
         for fold in range(block.folds):
             tuning = self._once(
                 self.tuning_path(block, row, fold),
-                lambda fold=fold: self._tune(block.tuned_on or block, row, fold),
+                {"grid": row.grid, "base": self._base(block.tuned_on or block, row)},
+                functools.partial(self._tune, block.tuned_on or block, row, fold),
             )
             for seed in seeds:
+                experiment = self._final_experiment(block, row, fold, seed, tuning)
                 path = self.result_path(block, row, fold, seed)
                 self._once(
                     path,
-                    lambda fold=fold, seed=seed, tuning=tuning, path=path: self._final(
-                        block, row, fold, seed, tuning, path
-                    ),
+                    {"experiment": _record(experiment)},
+                    functools.partial(self._final, experiment, tuning, path),
                 )
 
     def tuning_path(self, block: Block, row: Row, fold: int) -> pathlib.Path:
@@ -76,13 +79,21 @@ class Jobs:
     def _fold(self, block: Block, row: Row, fold: int) -> pathlib.Path:
         return self.folder / block.name / row.name / f"fold{fold}"
 
-    def _once(self, path: pathlib.Path, job) -> dict:
+    def _once(self, path: pathlib.Path, settings: dict, job) -> dict:
+        """The result of a job, from its file if it was done with these settings."""
+        settings = plain(settings)
         if path.exists():
-            return read_json(path)
+            result = read_json(path)
+            if result["settings"] != settings:
+                raise UserError(
+                    f"{path} was computed with other settings than now; choose "
+                    "another --workdir, or remove it to compute it again"
+                )
+            return result
         path.parent.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         result = job()
-        result["seconds"] = time.monotonic() - start
+        result |= {"settings": settings, "seconds": time.monotonic() - start}
         write_json(path, result)
         where = path.relative_to(self.folder).with_suffix("")
         print(f"{where}  {result['seconds']:.1f} s", flush=True)
@@ -91,6 +102,19 @@ class Jobs:
     def _experiment(self, block: Block, row: Row, fold: int, **changes) -> Experiment:
         base = scaled_experiment(block, row, self.scale, self.data_dir)
         return dataclasses.replace(base, fold=fold, **changes)
+
+    def _base(self, block: Block, row: Row) -> dict:
+        return _record(self._experiment(block, row, 0))
+
+    def _final_experiment(
+        self, block: Block, row: Row, fold: int, seed: int, tuning: dict
+    ) -> Experiment:
+        """The chosen setting with a seed of its own."""
+        chosen = tuning["chosen"]
+        changes = _settable(chosen["overrides"]) | {"seed": seed, "refit": block.refit}
+        if block.refit and "best_step" in chosen:
+            changes["num_steps"] = max(chosen["best_step"], 1)
+        return self._experiment(block, row, fold, **changes)
 
     def _tune(self, block: Block, row: Row, fold: int) -> dict:
         """Try the grid with seed 0; keep the best on validation."""
@@ -114,7 +138,7 @@ class Jobs:
             else:
                 try:
                     fitted = _fit(experiment, dataset)
-                except UserError as error:
+                except DivergedError as error:
                     trials.append(trial | {"value": -np.inf, "failed": str(error)})
                     continue
                 embed, distance = fitted.embed, "cosine"
@@ -135,38 +159,25 @@ class Jobs:
             "neighbors": evaluation.choose_neighbors(embed, dataset, distance=distance),
         }
 
-    def _final(
-        self,
-        block: Block,
-        row: Row,
-        fold: int,
-        seed: int,
-        tuning: dict,
-        path: pathlib.Path,
-    ) -> dict:
-        """One seed with the chosen setting, measured on the test split."""
-        chosen = tuning["chosen"]
-        changes = _settable(chosen["overrides"]) | {"seed": seed, "refit": block.refit}
-        if block.refit and "best_step" in chosen:
-            changes["num_steps"] = max(chosen["best_step"], 1)
-        experiment = self._experiment(block, row, fold, **changes)
+    def _final(self, experiment: Experiment, tuning: dict, path: pathlib.Path) -> dict:
+        """Train and measure on the test split; values per query go beside ``path``."""
         dataset = load_data(experiment)
         distance, steps = "cosine", 0
         if experiment.loss == "none":
-            embed, distance = embed_input(dataset), chosen["overrides"]["distance"]
+            embed, distance = (
+                embed_input(dataset),
+                tuning["chosen"]["overrides"]["distance"],
+            )
         else:
             fitted = _fit(experiment, dataset)
             embed, steps = fitted.embed, fitted.best_step
         options = {"neighbors": tuning["neighbors"], "distance": distance}
         measured = evaluation.evaluate(embed, dataset, **options)
-        values = {"rows": measured.rows, "units": measured.units}
+        values = {"rows": measured.rows}
         values |= {f"value/{k}": v for k, v in measured.per_query.items()}
         result = {
-            "experiment": dataclasses.asdict(experiment) | {"data_dir": ""},
             "steps": steps,
             "neighbors": measured.neighbors,
-            "unit": dataset.unit_name,
-            "levels": dataset.hierarchy.level_names,
             "measures": measured.measures,
         }
         if experiment.shuffle_hierarchy:
@@ -182,6 +193,11 @@ class Jobs:
         return result
 
 
+def _record(experiment: Experiment) -> dict:
+    """What decides a job's result; where the data lie does not."""
+    return dataclasses.asdict(experiment) | {"data_dir": ""}
+
+
 def _settable(overrides: dict) -> dict:
     """Overrides of an experiment; 'distance' of the input row is the measures'."""
     if "learning_rate" in overrides:
@@ -189,7 +205,8 @@ def _settable(overrides: dict) -> dict:
     return {key: value for key, value in overrides.items() if key != "distance"}
 
 
-def _fit(experiment: Experiment, dataset) -> training.Result:
+def _fit(experiment: Experiment, dataset: data.Dataset) -> training.Result:
+    experiment = whole_tuples(experiment, dataset)
     return training.fit(
         make_model(experiment),
         make_objective(experiment, dataset),

@@ -5,15 +5,7 @@ RANK_BASED_SOURCE = (
     "silhouette (cosine) and k-NN accuracy"
 )
 
-COLUMNS = (
-    "silhouette/fine",
-    "silhouette/coarse",
-    "silhouette/average",
-    "knn/fine",
-    "knn/coarse",
-)
-
-# {data set: {row: values of COLUMNS}}; leaf classes seen in training.
+# Silhouette fine, coarse, average; k-NN fine, coarse. Leaf classes seen in training.
 RANK_BASED = {
     "birds": {
         "init": (0.01, 0.21, 0.11, 0.74, 0.95),

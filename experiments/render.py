@@ -22,13 +22,18 @@ def _mean_sd_interval(entry: dict) -> str:
     return f"{_mean_sd(entry)} [{_number(entry['low'])}, {_number(entry['high'])}]"
 
 
-def _range(entry: dict | None) -> str:
+def _gain(entry: dict | None) -> str:
+    """A gain with its interval and its verdict."""
     if entry is None or entry["value"] is None:
         return "-"
-    sign = "+" if entry["value"] >= 0 else ""
+    verdict = "="
+    if entry["low"] is not None and entry["low"] > 0:
+        verdict = "↑"
+    elif entry["high"] is not None and entry["high"] < 0:
+        verdict = "↓"
     return (
-        f"{sign}{_number(entry['value'])} "
-        f"[{_number(entry['low'])}, {_number(entry['high'])}]"
+        f"{entry['value']:+.3f} [{_number(entry['low'], 3)}, "
+        f"{_number(entry['high'], 3)}] {verdict}"
     )
 
 
@@ -56,7 +61,7 @@ def _row_line(
     cells.append(_mean_sd(row["measures"]["mistake_distance/hops"]))
     for baseline in baselines:
         gain = row["gain"].get(baseline, {})
-        cells += [_range(gain.get(columns[heading])) for heading in _GAINS]
+        cells += [_gain(gain.get(columns[heading])) for heading in _GAINS]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
@@ -82,11 +87,13 @@ def _block_lines(block: dict, content: dict) -> list[str]:
     columns = _columns(block.get("levels", [""]))
     for name in content["row_names"]:
         if name in block["rows"]:
-            row, shown = block["rows"][name], name
+            row = block["rows"][name]
             if "true_tree" in row:
-                lines.append(_row_line(name, row | {"gain": {}}, columns, baselines))
-                row, shown = row | {"measures": row["true_tree"]}, f"{name}, true tree"
-            lines.append(_row_line(shown, row, columns, baselines))
+                on_true = row | {"measures": row["true_tree"]}
+                shown = f"{name}, on the true tree"
+                lines.append(_row_line(shown, on_true, columns, baselines))
+                row = row | {"gain": {}}
+            lines.append(_row_line(name, row, columns, baselines))
         if name in block["published"]:
             lines.append(_published_line(name, block["published"][name], num_gains))
     return [*lines, "", *_remarks(block), ""] if block["rows"] else [*lines, ""]
@@ -132,9 +139,10 @@ def markdown(content: dict) -> str:
         "",
         f"Scale {run['scale']}: {run['settings']}. Trials a row, chosen on "
         f"validation: {trials}. Mean ± standard deviation over seeds; brackets: 95 % "
-        "bootstrap interval over units of the values averaged over seeds, for gains "
-        "paired on the same queries. Silhouettes with cosine distance; the distance "
-        "of k-NN for init is chosen on validation.",
+        "bootstrap interval over seeds and units, given the test set; gains are paired "
+        "on the same queries (↑ better, ↓ worse, = the interval includes 0). "
+        "Silhouettes with cosine distance; inputs of init and their distance in k-NN "
+        "are chosen on validation k-NN accuracy.",
         "",
     ]
     if content["note"]:
@@ -154,17 +162,22 @@ def comma_separated(content: dict) -> str:
     """Every measure of every row as CSV, a line each."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    header = ["block", "row", "measure", "seeds", "mean", "sd", "low", "high"]
+    header = ["block", "row", "tree", "measure", "seeds", "mean", "sd", "low", "high"]
     for baseline in content["baselines"]:
         header += [f"gain_{baseline}{end}" for end in ("", "_low", "_high")]
     writer.writerow(header)
     for block in content["blocks"]:
         for name, row in block["rows"].items():
-            for measure, entry in row["measures"].items():
-                line = [block["name"], name, measure, row["seeds"], entry["mean"]]
-                line += [entry["sd"], entry.get("low"), entry.get("high")]
-                for baseline in content["baselines"]:
-                    gain = row["gain"].get(baseline, {}).get(measure, {})
-                    line += [gain.get(key) for key in ("value", "low", "high")]
-                writer.writerow(line)
+            shuffled = "true_tree" in row
+            scored = {"shuffled": row["measures"]} if shuffled else {}
+            scored["true"] = row.get("true_tree", row["measures"])
+            for tree, measures in scored.items():
+                for measure, entry in measures.items():
+                    line = [block["name"], name, tree, measure, row["seeds"]]
+                    line += [entry.get(key) for key in ("mean", "sd", "low", "high")]
+                    for baseline in content["baselines"]:
+                        gain = row["gain"].get(baseline, {}).get(measure, {})
+                        gain = gain if tree == "true" else {}
+                        line += [gain.get(key) for key in ("value", "low", "high")]
+                    writer.writerow(line)
     return buffer.getvalue()

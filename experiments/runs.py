@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 
 import numpy as np
@@ -15,6 +16,7 @@ from experiments.experiment import (
     load_data,
     make_model,
     make_objective,
+    whole_tuples,
 )
 from hierjax import data, evaluation, metrics, training
 from hierjax.errors import UserError
@@ -101,6 +103,8 @@ def train(
       num_devices: local devices to use; None: all.
     """
     dataset = load_data(experiment)
+    _measured_split(dataset)
+    experiment = whole_tuples(experiment, dataset)
     if training.hosts.is_main():
         claim_workdir(workdir, experiment, flag_text)
         print(describe_data(dataset))
@@ -138,7 +142,7 @@ def evaluate(workdir: pathlib.Path) -> dict:
     """
     experiment = read_experiment(workdir)
     dataset = load_data(experiment)
-    split = "test" if "test" in dataset.splits else "validation"
+    split = _measured_split(dataset)
     raw_embed = embed_input(dataset)
     raw = evaluation.evaluate(raw_embed, dataset, split=split)
     results = {
@@ -169,6 +173,17 @@ def evaluate(workdir: pathlib.Path) -> dict:
     print(report.render(results))
     print(f"report in {workdir / 'report'}")
     return results
+
+
+def _measured_split(dataset: data.Dataset) -> str:
+    """The test split, or validation where there is none."""
+    for split in ("test", "validation"):
+        if split in dataset.splits:
+            return split
+    raise UserError(
+        f"{dataset.name}: nothing to measure on; give array split some rows 'test' or "
+        "'validation', or leave it out to have one drawn"
+    )
 
 
 def summarize(measured: evaluation.Evaluation) -> dict:
@@ -209,17 +224,17 @@ def read_json(path: pathlib.Path):
 
 def write_json(path: pathlib.Path, content) -> None:
     """Write JSON through a temporary file, so that a kill leaves no half of it."""
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
+    temporary.write_text(json.dumps(plain(content), indent=1) + "\n")
     temporary.replace(path)
 
 
-def _plain(content):
+def plain(content):
     """Only what JSON knows: NaN and infinity become null, numpy numbers Python's."""
     if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple, np.ndarray)):
-        return [_plain(value) for value in content]
+        return [plain(value) for value in content]
     if isinstance(content, np.integer):
         return int(content)
     if isinstance(content, (float, np.floating)):

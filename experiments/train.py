@@ -24,7 +24,7 @@ def main() -> None:
         for name, preset in PRESETS.items():
             print(f"{name:<{width}}  {preset.summary}")
         return
-    if values.coordinator_address:
+    if values.coordinator_address or values.num_processes or values.process_id:
         training.hosts.initialize(
             values.coordinator_address, values.num_processes, values.process_id
         )

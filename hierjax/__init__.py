@@ -22,7 +22,7 @@ __all__ = ["Hierarchy", *_SUBMODULES]
 
 
 def __getattr__(name: str):
-    """Import a part on first use: Orbax, scikit-learn and matplotlib are slow to load."""
+    """Import a part on first use; Orbax, scikit-learn and matplotlib load slowly."""
     if name in _SUBMODULES:
         return importlib.import_module(f"hierjax.{name}")
     raise AttributeError(f"module 'hierjax' has no attribute {name!r}")

@@ -33,7 +33,9 @@ def pairwise_distances(
       b: ``[N, D]`` rows, likewise.
       distance: ``'cosine'`` (1 - a.b, in [0, 2] on unit vectors), ``'euclidean'`` or
         ``'sqeuclidean'``. The latter two are clipped at 0 before the square root; the
-        gradient of a zero euclidean distance is 0.
+        gradient of a zero euclidean distance is 0. They come from the expansion
+        ``|a|^2 + |b|^2 - 2 a.b``: between unit vectors, euclidean distances below about
+        3e-4 are rounding noise.
 
     Returns:
       ``[M, N]`` distances, at least 0 up to rounding, in float32.

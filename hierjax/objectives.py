@@ -95,9 +95,9 @@ def from_loss(
 def from_tuple_loss(margins: Sequence[float], **options) -> Objective:
     """The hierarchical tuplet loss on batches of interleaved tuples.
 
-    A tuple is ``L + 2`` consecutive rows: the anchor, a row of its leaf, ..., a row that
-    shares nothing with it; the sampler ``'tuples'`` makes such batches. Labels are not
-    read.
+    A tuple is ``L + 2`` consecutive rows: the anchor, a row of its leaf, ..., a row
+    that shares nothing with it; the sampler ``'tuples'`` makes such batches. Labels are
+    not read.
 
     Args:
       margins: ``L`` margins, see `losses.hierarchical_tuplet_loss`.

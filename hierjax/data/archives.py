@@ -71,7 +71,9 @@ def read_npz(
     candidates = (data_dir / folder / file, data_dir / file)
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        raise UserError(f"{candidates[0]}: no such file; put {file} there, {source}")
+        raise MissingDataError(
+            f"{candidates[0]}: no such file; put {file} there, {source}"
+        )
     arrays = read_arrays(path)
     missing = [key for key in keys if key not in arrays]
     if missing:

@@ -5,7 +5,7 @@ import pathlib
 
 from hierjax.data import digits, gm_notes, npz, psb, tut2016
 from hierjax.data.dataset import Dataset
-from hierjax.errors import UserError
+from hierjax.errors import MissingDataError, UserError
 
 # Name: loader, what it needs, whether it has protocols and folds.
 LOADERS = {
@@ -49,7 +49,7 @@ def load(
     loader, place, has_folds = LOADERS[name]
     given = {"data_dir": data_dir, "data_path": data_path}
     if place and given[place] is None:
-        raise UserError(f"data set {name!r} needs {place}, {_where(name)}")
+        raise MissingDataError(f"data set {name!r} needs {place}, {_where(name)}")
     options = {}
     if has_folds:
         options["fold"] = fold

@@ -21,7 +21,8 @@ def hierarchical_tuplet_loss(
     r"""Hinges that keep partners in the order of their tree distance.
 
     .. math::
-      \frac{1}{B} \sum_i \sum_{l=1}^{L} \max(0, d(a_i, o_{i,l-1}) - d(a_i, o_{i,l}) + m_l)
+      \frac{1}{B} \sum_i \sum_{l=1}^{L}
+      \max(0, d(a_i, o_{i,l-1}) - d(a_i, o_{i,l}) + m_l)
 
     The quadruplet loss is the case ``L = 2``. A triplet loss is ``L = 1``.
 
@@ -72,7 +73,8 @@ def quadruplet_loss(
     r"""Hierarchical quadruplet loss for trees of two levels.
 
     .. math::
-      \max(0, d(a, p^+) - d(a, p^-) + \alpha - \beta) + \max(0, d(a, p^-) - d(a, n) + \beta)
+      \max(0, d(a, p^+) - d(a, p^-) + \alpha - \beta)
+      + \max(0, d(a, p^-) - d(a, n) + \beta)
 
     Args:
       anchor: ``[B, D]`` embeddings; unit vectors by convention.

@@ -9,7 +9,12 @@ from hierjax.metrics.classification import (
     nearest_neighbors,
 )
 from hierjax.metrics.clustering import silhouette_samples, silhouette_score
-from hierjax.metrics.intervals import Interval, bootstrap_interval, seed_interval
+from hierjax.metrics.intervals import (
+    Interval,
+    bootstrap_interval,
+    seed_interval,
+    two_way_interval,
+)
 
 __all__ = [
     "Interval",
@@ -23,4 +28,5 @@ __all__ = [
     "seed_interval",
     "silhouette_samples",
     "silhouette_score",
+    "two_way_interval",
 ]

@@ -4,6 +4,7 @@ The interval of a *gain* needs the paired differences: pass ``ours - theirs``, r
 row. Comparing two separate intervals throws the pairing away.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,65 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
+
+
+def two_way_interval(
+    values: np.ndarray,
+    *,
+    units: np.ndarray,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap over seeds and units at once.
+
+    Both the training runs and the queries are samples: a resample draws seeds and,
+    independently, units, each with replacement, and averages over what was drawn
+    (Owen 2007, The pigeonhole bootstrap). With one seed it is the cluster bootstrap of
+    `bootstrap_interval`.
+
+    Args:
+      values: ``[S, N]``, a value for every seed and query; NaN values are skipped. For
+        a gain, the paired differences.
+      units: ``[N]`` ids of the units to draw.
+      confidence: between 0 and 1.
+      num_resamples: resamples drawn.
+      seed: the same seed gives the same interval.
+
+    Returns:
+      The mean over all values and the interval; low and high NaN with a single unit.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or units.shape != values.shape[1:]:
+        raise UserError(
+            f"values must have shape [S, N] and units [N], found {values.shape} and "
+            f"{units.shape}"
+        )
+    names, ids = np.unique(units, return_inverse=True)
+    known = ~np.isnan(values)
+    member = np.zeros((len(ids), len(names)))
+    member[np.arange(len(ids)), ids] = 1
+    totals, sizes = np.where(known, values, 0) @ member, known @ member
+    if not sizes.sum():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    mean = float(totals.sum() / sizes.sum())
+    if len(names) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    seeds_drawn = _times_drawn(len(values), num_resamples, seed)
+    units_drawn = _times_drawn(len(names), num_resamples, seed + 1)
+    drawn_totals = np.sum((seeds_drawn @ totals) * units_drawn, axis=1)
+    drawn_sizes = np.sum((seeds_drawn @ sizes) * units_drawn, axis=1)
+    means = drawn_totals[drawn_sizes > 0] / drawn_sizes[drawn_sizes > 0]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high))
+
+
+@functools.lru_cache(maxsize=8)
+def _times_drawn(count: int, num_resamples: int, seed: int) -> np.ndarray:
+    """How often each of ``count`` things is drawn: ``[num_resamples, count]``."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=num_resamples)
 
 
 def seed_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:

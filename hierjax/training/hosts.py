@@ -8,7 +8,9 @@ from hierjax.errors import UserError
 
 
 def initialize(
-    coordinator_address: str, num_processes: int | None, process_id: int | None
+    coordinator_address: str | None,
+    num_processes: int | None,
+    process_id: int | None,
 ) -> None:
     """Join the processes of a run, before anything else touches a device.
 
@@ -21,6 +23,10 @@ def initialize(
     Raises:
       UserError: the three do not fit together.
     """
+    if not coordinator_address:
+        raise UserError(
+            "num_processes and process_id need coordinator_address with them"
+        )
     # Used on CPUs only; the default there cannot cross processes.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if coordinator_address == "auto":

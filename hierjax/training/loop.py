@@ -103,7 +103,8 @@ def fit(
     Without a validation split there is no selection and no early stopping: all steps
     are run and the last state is returned. With a workdir the run is logged and
     checkpointed there and continues from its last checkpoint, giving the same numbers
-    as a run that was never interrupted.
+    as a run that was never interrupted. A workdir serves one config, model, objective
+    and data set; another config is refused.
 
     Args:
       model: Linen encoder ``(inputs [B, ...], train) -> embeddings [B, D]``.
@@ -118,7 +119,8 @@ def fit(
 
     Raises:
       UserError: for a batch that the devices cannot share, a missing split, an unknown
-        selection measure, or a loss that is not finite (naming the step).
+        or undefined selection measure, or a workdir of another config.
+      DivergedError: the loss is not finite (naming the step).
     """
     everyone, local = hosts.choose_devices(num_devices)
     _check_batch(config, objective, len(everyone))
@@ -153,7 +155,8 @@ def fit(
         restored = checkpoints.restore(state)
         if restored is not None:
             last, best, progress = restored
-            state, selection = place(last), _Selection(**progress)
+            _check_same_run(workdir, progress["config"], dataclasses.asdict(config))
+            state, selection = place(last), _Selection(**progress["selection"])
     step = saved_step = int(state.step)
     writer = MetricWriter(workdir if hosts.is_main() else None, step)
     bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
@@ -194,7 +197,11 @@ def fit(
             if checkpoints and (ends or step - saved_step >= config.checkpoint_every):
                 saved_step = step
                 kept = best if validate else jax.device_get(state)
-                checkpoints.save(step, state, kept, dataclasses.asdict(selection))
+                progress = {
+                    "selection": dataclasses.asdict(selection),
+                    "config": dataclasses.asdict(config),
+                }
+                checkpoints.save(step, state, kept, progress)
     finally:
         bar.close()
         writer.close()
@@ -212,6 +219,20 @@ def fit(
         records=writer.records,
         embed=embedder(model, best, features, devices=local),
     )
+
+
+def _check_same_run(workdir: pathlib.Path, held: dict, wanted: dict) -> None:
+    """Refuse to continue a run with other settings."""
+    differing = [
+        f"{name} was {held.get(name)!r} and is now {wanted.get(name)!r}"
+        for name in sorted(held.keys() | wanted.keys())
+        if held.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"workdir {workdir} holds a run of another configuration: "
+            f"{'; '.join(differing)}; choose another workdir"
+        )
 
 
 def restore_best(

@@ -78,8 +78,11 @@ def test_real_file(shared_data):
     assert [len(rows) for rows in authors.splits.values()] == [480, 192, 30]
     assert authors.features.shape == (702, 128)
     assert authors.hierarchy.node_names(0) == ("INDOOR", "OUTDOOR", "VEHICLE")
-    assert len(np.unique(authors.units)) == 107
-    locations = of_split(authors, authors.units)
+    assert authors.unit_name == "clip" and len(np.unique(authors.units)) == 702
+    assert load("unseen").unit_name == "scene"
+    by_location = load("location")
+    assert len(np.unique(by_location.units)) == 107
+    locations = {s: set(by_location.units[authors.rows(s)]) for s in authors.splits}
     assert locations["validation"] | locations["test"] <= locations["train"]
     check_location_folds(load, scenes=9)
     check_unseen_folds(load)

@@ -77,8 +77,13 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
     assert set(shuffled["true_tree"]) == set(shuffled["measures"])
 
     # Folds: 32 + 32 of the 128 instruments, each query once.
-    unseen = content["blocks"][1]["rows"]["init"]
-    assert unseen["folds"] == 2 and unseen["units"] == 64
+    unseen = content["blocks"][1]
+    assert unseen["rows"]["init"]["folds"] == 2 and unseen["units"] == 64
+
+    # Jobs of other settings are not mixed in.
+    tables.SCALES["cpu"]["num_steps"] = 30
+    assert run(reproduce, *arguments, "--datasets=gm_notes/seen") == 2
+    assert "other settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,21 @@ def test_mistakes_are_one_sentence(fails, tmp_path, arguments, words):
         arguments = [*arguments, f"--workdir={tmp_path}"]
     fails(reproduce, arguments, *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_data_are_not_absent_data(fails, small_table, tmp_path):
+    (tmp_path / "nsynth.npz").write_bytes(b"not an archive")
+    fails(
+        reproduce,
+        [
+            "--table=rank_based",
+            f"--workdir={tmp_path / 'w'}",
+            f"--data_dir={tmp_path}",
+            "--datasets=nsynth",
+        ],
+        "nsynth.npz",
+        "not an .npz archive",
+    )
 
 
 def test_a_workdir_holds_one_scale(fails, tmp_path):

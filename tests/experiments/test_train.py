@@ -71,6 +71,8 @@ def test_list_prints_every_preset(run, capsys):
         (["--experiment=rank_based/tut2016/rbl"], ["data_dir", "tut2016"]),
         (["--experiment=rank_based/nsynth/rbl"], ["nsynth.npz"]),
         (["leftover"], ["leftover"]),
+        (["--num_processes=2", "--process_id=0"], ["coordinator_address"]),
+        (["--coordinator_address=127.0.0.1:1"], ["num_processes"]),
     ],
 )
 def test_mistakes_are_one_sentence(fails, tmp_path, arguments, words):
@@ -96,7 +98,10 @@ def test_a_diverging_run_names_the_step(fails, tmp_path):
         ({"features": np.full((120, 7), np.nan)}, ["row 0"]),
         ({"features": np.zeros((3, 7))}, ["120", "3"]),
         ({"labels": np.array([[1, -1, 2]] * 120)}, ["row 0"]),
+        ({"features": np.full((120, 7), np.inf)}, ["row 0"]),
         ({"split": np.array(["train"] * 119 + ["trane"])}, ["trane"]),
+        ({"split": np.array(["train"] * 120)}, ["validation"]),
+        ({"split": np.array(["test"] * 120)}, ["train"]),
     ],
 )
 def test_mistakes_in_own_data(fails, tmp_path, changes, words):
@@ -119,6 +124,7 @@ def test_pickled_and_truncated_files_are_refused(fails, tmp_path):
     [
         ("a b\nb c\nc a\n", ["cycle"]),
         ("a c\nb c\n", ["c", "two parents"]),
+        ("r a\nr b\n", ["row"]),
     ],
 )
 def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
@@ -149,6 +155,17 @@ def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
     assert run(evaluate, f"--workdir={workdir}") == 0
     again = json.loads((workdir / "results.json").read_text())
     assert again["learned"] == results["learned"]
+
+
+def test_quadruplets_of_a_deeper_tree_are_rounded_to_whole_tuples(
+    run, capsys, tmp_path
+):
+    path = make_npz(tmp_path / "own.npz")
+    workdir = tmp_path / "run"
+    arguments = ["--experiment=rank_based/npz/quadruplet", f"--data_path={path}"]
+    assert run(train, *arguments, f"--workdir={workdir}", *SMALL) == 0
+    assert "batch_size 45: whole tuples of 5 rows" in capsys.readouterr().out
+    assert json.loads((workdir / "config.json").read_text())["batch_size"] == 45
 
 
 def test_a_flagfile_reruns_a_run(run, tmp_path):

@@ -5,7 +5,12 @@ import pytest
 from scipy import stats
 
 from hierjax.errors import UserError
-from hierjax.metrics import bootstrap_interval, intervals, seed_interval
+from hierjax.metrics import (
+    bootstrap_interval,
+    intervals,
+    seed_interval,
+    two_way_interval,
+)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
@@ -117,3 +122,33 @@ def test_wrong_input():
         bootstrap_interval(values, num_resamples=0)
     with pytest.raises(UserError, match=r"shape \[N\], found \(4, 1\)"):
         bootstrap_interval(values[:, None])
+
+
+def test_two_way_interval_with_one_seed_is_the_cluster_bootstrap():
+    rng = np.random.default_rng(0)
+    units = rng.integers(0, 30, 200)
+    values = rng.normal(size=200) + np.random.default_rng(1).normal(size=30)[units]
+    ours = two_way_interval(values[None], units=units, num_resamples=10_000)
+    cluster = bootstrap_interval(values, units=units)
+    np.testing.assert_allclose(ours, cluster, atol=0.02)
+
+
+def test_two_way_interval_holds_the_spread_of_the_seeds():
+    seeds = np.array([0.0, 1.0, 2.0, 3.0])
+    values = np.repeat(seeds[:, None], 50, axis=1)
+    interval = two_way_interval(values, units=np.arange(50), num_resamples=20_000)
+    rng = np.random.default_rng(3)
+    means = [seeds[rng.integers(0, 4, 4)].mean() for _ in range(20_000)]
+    assert interval.mean == 1.5
+    np.testing.assert_allclose(
+        interval[1:], np.quantile(means, [0.025, 0.975]), atol=0.26
+    )
+
+
+def test_two_way_interval_edge_cases():
+    values = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, np.nan]])
+    assert two_way_interval(values, units=np.arange(3)).mean == 7 / 4
+    assert np.isnan(two_way_interval(values, units=np.zeros(3, int)).low)
+    assert np.isnan(two_way_interval(values * np.nan, units=np.arange(3)).mean)
+    with pytest.raises(UserError, match="found"):
+        two_way_interval(values, units=np.arange(4))

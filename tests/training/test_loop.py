@@ -295,3 +295,34 @@ def test_records_are_json_lines_and_a_torn_one_is_dropped(tmp_path):
     continued = MetricWriter(tmp_path, 5)
     continued.close()
     assert continued.records == read_records(path) == expected[:1]
+
+
+def test_a_workdir_serves_one_config(tmp_path):
+    train(tmp_path)
+    with pytest.raises(UserError, match=r"learning_rate was 0\.1 and is now 0\.2"):
+        train(tmp_path, learning_rate=0.2)
+
+
+def test_rows_without_any_known_label_are_never_drawn():
+    hidden = DATA.train_labels.copy()
+    hidden[:32:2] = -1
+    seen = []
+
+    def spy(embeddings, labels):
+        jax.debug.callback(lambda x: seen.append(x.min()), labels)
+        return jnp.sum(embeddings)
+
+    data = dataclasses.replace(DATA, train_labels=hidden)
+    config = dataclasses.replace(CONFIG, num_steps=10)
+    fit(MODEL, objectives.from_loss(spy), data, config, num_devices=1)
+    assert len(seen) == 10 and min(seen) >= 0
+    with pytest.raises(UserError, match="no training row has a known label"):
+        nothing = np.full_like(hidden, -1)
+        train(data=dataclasses.replace(DATA, train_labels=nothing))
+
+
+def test_an_undefined_selection_measure_is_refused():
+    one_class = dict(DATA.splits, validation=np.array([32, 36]))
+    assert len(set(DATA.labels[one_class["validation"], 0])) == 1
+    with pytest.raises(UserError, match="silhouette/average is undefined"):
+        train(data=dataclasses.replace(DATA, splits=one_class))
