@@ -21,7 +21,7 @@ MODELS = ("linear", "mlp", "convnet")
 # Sets the user brings, and where their recordings come from.
 OWN_FILES = {
     "nsynth": "NSynth (magenta.tensorflow.org/datasets/nsynth)",
-    "birds": "the three bird species (zenodo.org/records/1413495)",
+    "birds": "the three bird species (doi.org/10.1098/rsif.2018.0940)",
 }
 
 

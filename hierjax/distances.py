@@ -18,9 +18,9 @@ def _check(a: jax.Array, b: jax.Array, distance: str) -> None:
 
 
 def _safe_sqrt(x: jax.Array) -> jax.Array:
-    """Square root with value and gradient 0 at 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    """Square root with value and gradient 0 at 0; NaN stays NaN."""
+    zero = x <= 0
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, x)))
 
 
 def pairwise_distances(
@@ -74,4 +74,5 @@ def paired_distances(
 def unit_normalize(x: jax.Array) -> jax.Array:
     """Rows ``[..., D]`` scaled to length 1; a zero row stays zero, gradient 0."""
     norm = _safe_sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
-    return jnp.where(norm > 0, x / jnp.where(norm > 0, norm, 1.0), 0.0)
+    zero = norm == 0
+    return jnp.where(zero, 0.0, x / jnp.where(zero, 1.0, norm))

@@ -215,7 +215,9 @@ def test_unknown_labels_are_no_queries():
             known = values[~np.isnan(values)]
             assert found.measures[f"{measure}/{name}"] == pytest.approx(known.mean())
         average = found.per_query[f"{measure}/average"]
-        np.testing.assert_array_equal(np.isnan(average), labels[rows, 1] < 0)
+        np.testing.assert_array_equal(np.isnan(average), labels[rows, 0] < 0)
+        levels = [found.measures[f"{measure}/{name}"] for name in NAMES]
+        assert found.measures[f"{measure}/average"] == pytest.approx(np.mean(levels))
 
 
 def test_perfect_embeddings_have_ideal_values():

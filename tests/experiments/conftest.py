@@ -32,10 +32,13 @@ def fails(run, capsys):
     """A callable that expects one sentence on stderr, exit code 2, no traceback."""
 
     def check(command, arguments, *words):
+        capsys.readouterr()
         code = run(command, *arguments)
-        error = capsys.readouterr().err
-        assert code == 2, error
-        assert error.startswith("error: ") and error.count("\n") == 1, error
+        output = capsys.readouterr().err
+        assert code == 2, output
+        *progress, error = output.splitlines()
+        assert error.startswith("error: "), output
+        assert all(line.startswith("step ") for line in progress), output
         for word in words:
             assert word in error, error
 

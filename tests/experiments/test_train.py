@@ -124,7 +124,6 @@ def test_pickled_and_truncated_files_are_refused(fails, tmp_path):
     [
         ("a b\nb c\nc a\n", ["cycle"]),
         ("a c\nb c\n", ["c", "two parents"]),
-        ("r a\nr b\n", ["row"]),
     ],
 )
 def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
