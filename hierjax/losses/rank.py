@@ -68,6 +68,30 @@ def _rank_intervals(
     return jnp.where(ambiguous, 0, high), high, informative
 
 
+def _ranked_pairs(d, labels_a, labels_b, valid, tree_distance) -> _Pairs:
+    """Pairs from their distances ``[b, N]`` and labels; uninformative ones left out."""
+    low, high, informative = _rank_intervals(labels_a, labels_b, tree_distance)
+    valid &= informative
+    bits = reductions.sortable_bits(lax.stop_gradient(d))
+    return _Pairs(d, jnp.where(valid, bits, _NO_PAIR), low, high, valid)
+
+
+def _checked_hops(tree_distance: jax.Array, num_levels: int) -> jax.Array:
+    """``tree_distance`` as an array; checked where its values are known already."""
+    if isinstance(tree_distance, jax.core.Tracer):
+        return tree_distance
+    hops = np.asarray(tree_distance)
+    if hops.ndim != 2 or hops.min() < 0 or hops.max() > 2 * num_levels:
+        raise ValueError(
+            f"tree_distance must be [C, C] hops in 0..{2 * num_levels} for "
+            f"{num_levels} levels, got shape {hops.shape} and {hops.min()}.."
+            f"{hops.max()}"
+        )
+    if not np.issubdtype(hops.dtype, np.integer):
+        raise ValueError(f"tree_distance must hold integers, got {hops.dtype}")
+    return jnp.asarray(hops)
+
+
 def _block_edges(exact, ambiguous, exists) -> _Edges:
     """Positions of the blocks from the numbers of pairs.
 
@@ -154,17 +178,8 @@ def rank_based_loss(
     checks.check_option("target", target, ("rank_index", "block_edge"))
     where = checks.valid_rows(where, embeddings.shape[0])
     num_levels = labels.shape[1]
-    if tree_distance is not None and not isinstance(tree_distance, jax.core.Tracer):
-        hops = np.asarray(tree_distance)
-        if hops.ndim != 2 or hops.min() < 0 or hops.max() > 2 * num_levels:
-            raise ValueError(
-                f"tree_distance must be [C, C] hops in 0..{2 * num_levels} for "
-                f"{num_levels} levels, got shape {hops.shape} and {hops.min()}.."
-                f"{hops.max()}"
-            )
-        if not np.issubdtype(hops.dtype, np.integer):
-            raise ValueError(f"tree_distance must hold integers, got {hops.dtype}")
-        tree_distance = jnp.asarray(hops)
+    if tree_distance is not None:
+        tree_distance = _checked_hops(tree_distance, num_levels)
 
     all_embeddings = collectives.all_gather_rows(embeddings, axis_name)
     all_labels = collectives.all_gather_rows(labels, axis_name)
@@ -190,15 +205,9 @@ def rank_based_loss(
         d = distances.pairwise_distances(
             all_embeddings[rows], all_embeddings, distance=distance
         )
-        low, high, informative = _rank_intervals(
-            all_labels[rows], all_labels, tree_distance
-        )
-        valid = (valid & all_where[rows])[:, None] & all_where[None, :] & informative
+        valid = (valid & all_where[rows])[:, None] & all_where[None, :]
         valid &= rows[:, None] < columns[None, :]
-        bits = jnp.where(
-            valid, reductions.sortable_bits(lax.stop_gradient(d)), _NO_PAIR
-        )
-        return _Pairs(d, bits, low, high, valid)
+        return _ranked_pairs(d, all_labels[rows], all_labels, valid, tree_distance)
 
     # Without blocks the pairs are computed once; with blocks, in every pass.
     dense = block_size is None or block_size >= num_anchors

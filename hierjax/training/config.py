@@ -3,9 +3,9 @@
 import dataclasses
 import math
 
+from hierjax.data.samplers import KINDS
 from hierjax.errors import UserError
 
-SAMPLERS = ("uniform", "balanced", "tuples")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 
@@ -73,7 +73,7 @@ class Config:
         if not self.momentum < 1:
             raise UserError(f"momentum must be below 1, got {self.momentum}")
         for name, accepted in (
-            ("sampler", SAMPLERS),
+            ("sampler", KINDS),
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
         ):
