@@ -547,9 +547,11 @@ def test_hops_of_a_balanced_tree_change_nothing(target):
     hops = np.where(parents[:, None] == parents, 2, 4)
     np.fill_diagonal(hops, 0)
     z = np.random.default_rng(6).normal(size=(24, 4)).astype(np.float32)
-    plain = rank_based_loss(z, labels, target=target, distance="euclidean")
-    by_hops = rank_based_loss(
-        z, labels, target=target, distance="euclidean", tree_distance=hops
-    )
+
+    def loss(hops):
+        options = {"target": target, "distance": "euclidean", "tree_distance": hops}
+        return jax.jit(lambda z: rank_based_loss(z, labels, **options))(z)
+
+    plain, by_hops = loss(None), loss(hops)
     assert plain > 0.01
     np.testing.assert_allclose(by_hops, plain, rtol=1e-6)
