@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.metadata
+import os
 import pathlib
 import platform
 
@@ -282,6 +283,6 @@ def describe_hardware() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in packages},
-        "platform": platform.machine(),
+        "platform": f"{platform.machine()}, {os.cpu_count()} cores",
         "devices": f"{len(devices)} x {devices[0].device_kind}",
     }

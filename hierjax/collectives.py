@@ -36,11 +36,6 @@ def pmin(x: jax.Array, axis_name: str | None) -> jax.Array:
     return x if is_alone(axis_name) else lax.pmin(x, axis_name)
 
 
-def pmax(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """Largest ``x`` over the axis; has no gradient."""
-    return x if is_alone(axis_name) else lax.pmax(x, axis_name)
-
-
 def axis_index(axis_name: str | None) -> jax.Array:
     """Position of this device on the axis, 0 without an axis."""
     return jnp.int32(0) if is_alone(axis_name) else lax.axis_index(axis_name)

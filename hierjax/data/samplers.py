@@ -5,6 +5,7 @@ A sampler never sees features. It draws chunks of 1,024 steps, aligned to multip
 steps are asked for at a time and whatever was asked for before.
 """
 
+import abc
 import dataclasses
 import functools
 import math
@@ -21,7 +22,7 @@ _MIN_BLOCK_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sampler:
+class Sampler(abc.ABC):
     """Common part of the samplers; two are equal only if they are the same object.
 
     Attributes:
@@ -78,9 +79,9 @@ class Sampler:
                 del self._chunks[next(iter(self._chunks))]
         return self._chunks[chunk]
 
+    @abc.abstractmethod
     def _draw(self, chunk: int) -> np.ndarray:
         """Draws int32 ``[CHUNK_STEPS, B]``, a function of (seed, chunk) alone."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
