@@ -138,7 +138,7 @@ _PSB = Block(
     "psb",
     {"dataset": "psb"},
     note="Four levels. Base classes of the test split are mostly not in training, "
-    "so fine k-NN is out of reach for two thirds of the queries. Quadruplets can be "
+    "so fine k-NN is out of reach for three in five queries. Quadruplets can be "
     "drawn from the half of the classes that have a sibling at every level.",
 )
 
