@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.jobs import Jobs
 from experiments.runs import read_json
-from experiments.tables import Block, Row, Table
+from experiments.tables import Block, Row, Table, cell_seeds
 from hierjax import data, metrics
 
 
@@ -154,8 +154,10 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
     """
     blocks = []
     for block in table.blocks:
-        seeds = seed_list or list(range(block.seeds))
-        cells = {row.name: _load_cell(jobs, block, row, seeds) for row in table.rows}
+        cells = {
+            row.name: _load_cell(jobs, block, row, seed_list or cell_seeds(block, row))
+            for row in table.rows
+        }
         finished = {name: cell for name, cell in cells.items() if cell is not None}
         content = {
             "name": block.name,

@@ -6,19 +6,32 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from hierjax import data, losses, models, objectives, training
+from hierjax import data, evaluation, losses, models, objectives, proxies, training
 from hierjax.data import transforms
 from hierjax.errors import MissingDataError, UserError
 from hierjax.training.config import check_choice, check_range
 
 INCOMPLETE = ("use", "drop", "coarse")
-LOSSES = ("none", "rank_based", "tuplet", "triplet")
-MODELS = ("linear", "mlp", "convnet")
+ENCODERS = {
+    "linear": models.Linear,
+    "mlp": models.MLP,
+    "convnet": models.ConvNet,
+    "small_resnet": models.SmallResNet,
+    "resnet18": models.CifarResNet18,
+    "resnet50": models.CifarResNet50,
+    "imagenet_resnet50": models.ResNet50,
+    "inception_v3": models.InceptionV3,
+}
+CLASSIFIERS = objectives.METHODS
+UNTRAINED = ("none", "untrained")
+LOSSES = (*UNTRAINED, "rank_based", "tuplet", "triplet", *CLASSIFIERS)
 # Sets the user brings, and where their recordings come from.
 OWN_FILES = {
     "nsynth": "NSynth (magenta.tensorflow.org/datasets/nsynth)",
@@ -38,6 +51,7 @@ class Experiment(training.Config):
       data_dir: folder of downloaded data.
       data_path: the user's own npz file.
       hierarchy: file of the label tree for npz data; '' reads it from the labels.
+      num_train: keep so many training rows, drawn by ``seed``; 0: all.
       standardize: zero mean and unit variance by the training split.
       pca: keep this many principal components of the inputs; 0: all.
       noise: standard deviation of added noise, in units of each feature's own.
@@ -46,16 +60,29 @@ class Experiment(training.Config):
         hide the finest level of all rows.
       shuffle_hierarchy: re-assign the classes to the leaves at random (by ``seed``).
       refit: train on training and validation rows together, without selection.
-      model: 'linear', 'mlp' or 'convnet'.
+      model: name in `ENCODERS`.
+      dtype: in which the network computes, 'float32' or 'bfloat16'.
       embed_dim: dimension of the embedding.
-      loss: 'rank_based', 'tuplet' (quadruplet at two levels), 'triplet', or 'none' to
-        measure the input itself.
-      distance: 'cosine', 'euclidean' or 'sqeuclidean', as the loss accepts.
+      weights: file of pretrained weights for the network, in ``data_dir`` or a whole
+        path; '' starts at random.
+      size_inform: add a term from the image's original size to the embedding.
+      augment: name in `data.AUGMENTATIONS`, or 'none'.
+      loss: 'rank_based', 'tuplet' (quadruplet at two levels), 'triplet', a classifier
+        ('softmax', 'normface', 'proxydr', 'corr'), 'untrained' to measure the network
+        as it was initialised, or 'none' to measure the input itself.
+      distance: 'cosine', 'euclidean' or 'sqeuclidean', as the loss accepts; of a
+        classifier 'euclidean' or 'arccos'.
       target: of the rank-based loss, 'rank_index' or 'block_edge'.
       stop_gradient_target: of the rank-based loss.
       margin: of the triplet loss, at every level.
       margin_inner: of the tuplet loss at the coarsest level (beta of the quadruplet).
       margin_outer: sum of all margins of the tuplet loss (alpha of the quadruplet).
+      proxies: of a classifier: 'learned', 'ema' or 'mds'.
+      scale: of a classifier's scores, positive.
+      dynamic_scale: let the scale follow the batches instead.
+      ema_decay: weight of a batch in the moving average of proxies.
+      class_priors: add the log share of every class to a classifier's scores.
+      official: published behaviour of a classifier where it differs from ours.
     """
 
     dataset: str = "gm_notes"
@@ -64,6 +91,7 @@ class Experiment(training.Config):
     data_dir: str = ""
     data_path: str = ""
     hierarchy: str = ""
+    num_train: int = 0
     standardize: bool = True
     pca: int = 0
     noise: float = 0.0
@@ -72,7 +100,11 @@ class Experiment(training.Config):
     shuffle_hierarchy: bool = False
     refit: bool = False
     model: str = "linear"
+    dtype: str = "float32"
     embed_dim: int = 3
+    weights: str = ""
+    size_inform: bool = False
+    augment: str = "none"
     loss: str = "rank_based"
     distance: str = "cosine"
     target: str = "rank_index"
@@ -80,6 +112,12 @@ class Experiment(training.Config):
     margin: float = 0.1
     margin_inner: float = 0.2
     margin_outer: float = 0.4
+    proxies: str = "learned"
+    scale: float = 10.0
+    dynamic_scale: bool = False
+    ema_decay: float = 0.01
+    class_priors: bool = False
+    official: bool = False
 
     def __post_init__(self):
         """Check every field on its own."""
@@ -89,6 +127,7 @@ class Experiment(training.Config):
             ("pca", 0),
             ("noise", 0),
             ("hidden_labels", 0),
+            ("num_train", 0),
             ("embed_dim", 1),
             ("margin", 0),
             ("margin_inner", 0),
@@ -99,12 +138,19 @@ class Experiment(training.Config):
             raise UserError(f"hidden_labels must be in 0..1, got {self.hidden_labels}")
         for name, accepted in (
             ("incomplete", INCOMPLETE),
-            ("model", MODELS),
+            ("model", tuple(ENCODERS)),
+            ("dtype", ("float32", "bfloat16")),
+            ("augment", ("none", *data.AUGMENTATIONS)),
+            ("proxies", objectives.PROXIES),
             ("loss", LOSSES),
             ("target", ("rank_index", "block_edge")),
             ("distance", _DISTANCES.get(self.loss, _DISTANCES["tuplet"])),
         ):
             check_choice(name, getattr(self, name), accepted)
+        if not self.scale > 0:
+            raise UserError(f"scale must be positive, got {self.scale}")
+        if not 0 < self.ema_decay <= 1:
+            raise UserError(f"ema_decay must be in (0, 1], got {self.ema_decay}")
         if self.loss == "tuplet" and not self.margin_outer > self.margin_inner > 0:
             raise UserError(
                 "margins must satisfy margin_outer > margin_inner > 0, got "
@@ -113,6 +159,8 @@ class Experiment(training.Config):
 
 
 _DISTANCES = {
+    **dict.fromkeys(CLASSIFIERS, proxies.DISTANCES),
+    "none": ("cosine", "euclidean", "sqeuclidean"),
     "rank_based": ("cosine", "euclidean"),
     "triplet": ("cosine", "euclidean", "sqeuclidean"),
     "tuplet": ("cosine", "euclidean", "sqeuclidean"),
@@ -128,8 +176,11 @@ def load_data(experiment: Experiment) -> data.Dataset:
         experiment.hierarchy,
         experiment.protocol,
         experiment.fold,
+        _split_seed(experiment),
     )
     seed = experiment.seed
+    if experiment.num_train:
+        dataset = transforms.keep_train(dataset, experiment.num_train, seed)
     if experiment.shuffle_hierarchy:
         dataset = transforms.shuffle_hierarchy(dataset, seed)
     if experiment.refit:
@@ -149,8 +200,14 @@ def load_data(experiment: Experiment) -> data.Dataset:
     return dataset
 
 
+def _split_seed(experiment: Experiment) -> int:
+    """The run's seed where it draws the split, else always 0 and loaded once."""
+    loader = data.LOADERS.get(experiment.dataset)
+    return experiment.seed if loader is not None and loader.has_seed else 0
+
+
 @functools.lru_cache(maxsize=8)
-def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold):
+def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold, seed):
     if name in OWN_FILES:
         path = pathlib.Path(data_path or pathlib.Path(data_dir) / f"{name}.npz")
         if not path.exists():
@@ -167,16 +224,63 @@ def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold):
         hierarchy=hierarchy or None,
         protocol=protocol or None,
         fold=fold,
+        seed=seed,
     )
 
 
 def make_model(experiment: Experiment) -> nn.Module:
-    """The encoder; all of them return unit vectors."""
-    if experiment.model == "linear":
-        return models.Linear(experiment.embed_dim)
-    if experiment.model == "mlp":
-        return models.MLP(experiment.embed_dim)
-    return models.ConvNet(experiment.embed_dim, axis_name=training.AXIS)
+    """The encoder; it returns unit vectors, except for the softmax classifier."""
+    # Only encoders of images have statistics to share between devices.
+    has_statistics = experiment.model not in ("linear", "mlp")
+    return ENCODERS[experiment.model](
+        embed_dim=experiment.embed_dim,
+        normalize=experiment.loss != "softmax",
+        size_inform=experiment.size_inform,
+        dtype=jnp.dtype(experiment.dtype),
+        **({"axis_name": training.AXIS} if has_statistics else {}),
+    )
+
+
+def pretrained_weights(experiment: Experiment) -> Callable | None:
+    """What puts the weights of a file into fresh variables, None without a file."""
+    if not experiment.weights:
+        return None
+    path = pathlib.Path(experiment.data_dir) / experiment.weights
+    return functools.partial(models.load_pretrained, path)
+
+
+def fit(
+    experiment: Experiment,
+    dataset: data.Dataset,
+    workdir: pathlib.Path | None = None,
+    *,
+    num_devices: int | None = None,
+    verbose: bool = False,
+) -> training.Result:
+    """Train an experiment on its data, see `training.fit`."""
+    return training.fit(
+        make_model(experiment),
+        make_objective(experiment, dataset),
+        dataset,
+        experiment,
+        workdir,
+        augment=data.AUGMENTATIONS.get(experiment.augment),
+        pretrained=pretrained_weights(experiment),
+        num_devices=num_devices,
+        verbose=verbose,
+    )
+
+
+def untrained_embed(experiment: Experiment, dataset: data.Dataset) -> evaluation.Embed:
+    """The embedding of the network as it is initialised."""
+    model = make_model(experiment)
+    variables = training.initial_variables(
+        model,
+        training.example_inputs(dataset),
+        experiment.seed,
+        pretrained=pretrained_weights(experiment),
+    )
+    return training.embedder(model, variables, dataset.inputs)
 
 
 def make_objective(
@@ -197,13 +301,23 @@ def make_objective(
             experiment.stop_gradient_target,
             _Hops(hierarchy.path_length()) if ragged else None,
         )
+    if experiment.loss in CLASSIFIERS:
+        return _classifier(
+            hierarchy,
+            experiment.loss,
+            experiment.proxies,
+            experiment.scale,
+            experiment.dynamic_scale,
+            experiment.distance,
+            experiment.ema_decay,
+            _class_counts(dataset) if experiment.class_priors else None,
+            experiment.official,
+        )
     if experiment.loss == "triplet":
         return _triplet(experiment.distance, (experiment.margin,) * num_levels)
     if experiment.loss == "tuplet":
         return _tuplet(experiment.distance, tuplet_margins(experiment, num_levels))
-    raise UserError(
-        "loss 'none' trains nothing; measure the input with experiments.evaluate"
-    )
+    raise UserError(f"loss {experiment.loss!r} trains nothing")
 
 
 def tuplet_margins(experiment: Experiment, num_levels: int) -> tuple[float, ...]:
@@ -258,6 +372,30 @@ def _rank_based(distance, target, stop_gradient_target, hops):
     )
 
 
+def _class_counts(dataset: data.Dataset) -> tuple[int, ...]:
+    """Training rows of every class."""
+    ids = dataset.train_labels[dataset.rows("train"), -1]
+    counts = np.bincount(ids[ids >= 0], minlength=dataset.hierarchy.num_classes)
+    return tuple(counts.tolist())
+
+
+@functools.lru_cache(maxsize=64)
+def _classifier(
+    hierarchy, method, proxy_kind, scale, dynamic, distance, decay, counts, official
+):
+    return objectives.classification(
+        hierarchy,
+        method=method,
+        proxy_kind=proxy_kind,
+        scale=scale,
+        dynamic_scale=dynamic,
+        distance=distance,
+        ema_decay=decay,
+        class_counts=counts,
+        official=official,
+    )
+
+
 @functools.lru_cache(maxsize=64)
 def _triplet(distance, margins):
     return objectives.from_loss(
@@ -270,10 +408,9 @@ def _tuplet(distance, margins):
     return objectives.from_tuple_loss(margins, distance=distance)
 
 
-def embed_input(dataset: data.Dataset):
+def embed_input(dataset: data.Dataset) -> evaluation.Embed:
     """Embedding function of the row 'init': the input itself, flattened."""
-    flat = dataset.features.reshape(len(dataset.features), -1)
-    return lambda rows: flat[rows]
+    return lambda rows: dataset.float_features(rows).reshape(len(rows), -1)
 
 
 def describe_hardware() -> dict[str, str]:

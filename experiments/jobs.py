@@ -14,14 +14,14 @@ import numpy as np
 from experiments.experiment import (
     Experiment,
     embed_input,
+    fit,
     load_data,
-    make_model,
-    make_objective,
+    untrained_embed,
     whole_tuples,
 )
 from experiments.runs import plain, read_json, write_json
-from experiments.tables import Block, Row, scaled_experiment
-from hierjax import data, evaluation, training
+from experiments.tables import Block, Row, scaled_experiment, trials
+from hierjax import data, evaluation
 from hierjax.errors import DivergedError, MissingDataError, UserError
 
 
@@ -31,13 +31,15 @@ class Jobs:
 
     Attributes:
       folder: where results of jobs go.
-      scale: key of `tables.SCALES`.
+      scale: one of `tables.SCALES`.
       data_dir: folder of downloaded data.
+      measured: 'neighbors' or 'classes', see `tables.Table`.
     """
 
     folder: pathlib.Path
     scale: str
     data_dir: str
+    measured: str = "neighbors"
 
     def load(self, block: Block, row: Row) -> data.Dataset:
         """The data of a block as a row sees them, in fold 0."""
@@ -56,7 +58,7 @@ class Jobs:
         for fold in range(block.folds):
             tuning = self._once(
                 self.tuning_path(block, row, fold),
-                {"grid": row.grid, "base": self._base(block.tuned_on or block, row)},
+                self._tuning_settings(block.tuned_on or block, row),
                 functools.partial(self._tune, block.tuned_on or block, row, fold),
             )
             for seed in seeds:
@@ -103,8 +105,11 @@ class Jobs:
         base = scaled_experiment(block, row, self.scale, self.data_dir)
         return dataclasses.replace(base, fold=fold, **changes)
 
-    def _base(self, block: Block, row: Row) -> dict:
-        return _record(self._experiment(block, row, 0))
+    def _tuning_settings(self, block: Block, row: Row) -> dict:
+        return {
+            "grid": trials(block, row, self.scale),
+            "base": _record(self._experiment(block, row, 0)),
+        }
 
     def _final_experiment(
         self, block: Block, row: Row, fold: int, seed: int, tuning: dict
@@ -118,79 +123,148 @@ class Jobs:
 
     def _tune(self, block: Block, row: Row, fold: int) -> dict:
         """Try the grid with seed 0; keep the best on validation."""
-        trials, best_embed = [], None
-        for overrides in row.grid:
+        grid = trials(block, row, self.scale)
+        if len(grid) == 1:
+            return {"trials": [], "chosen": {"overrides": grid[0]}, "neighbors": None}
+        tried, best = [], None
+        for overrides in grid:
             experiment = self._experiment(block, row, fold, **_settable(overrides))
-            dataset = load_data(experiment)
             trial = {"overrides": overrides}
-            if experiment.loss == "none":
-                embed, distance = embed_input(dataset), overrides["distance"]
-                neighbors = evaluation.choose_neighbors(
-                    embed, dataset, distance=distance
-                )
-                trial["value"] = evaluation.evaluate(
-                    embed,
-                    dataset,
-                    split="validation",
-                    neighbors=neighbors,
-                    distance=distance,
-                ).measures["knn/average"]
-            else:
-                try:
-                    fitted = _fit(experiment, dataset)
-                except DivergedError as error:
-                    trials.append(trial | {"value": -np.inf, "failed": str(error)})
-                    continue
-                embed, distance = fitted.embed, "cosine"
-                trial["value"] = fitted.best_value
-                trial["best_step"] = fitted.best_step
-            if all(trial["value"] > other["value"] for other in trials):
-                best_embed = (embed, dataset, distance)
-            trials.append(trial)
-        if best_embed is None:
+            try:
+                obtained = _obtain(experiment, overrides.get("distance", "cosine"))
+            except DivergedError as error:
+                tried.append(trial | {"value": -np.inf, "failed": str(error)})
+                continue
+            trial["value"] = obtained.validation_value()
+            if experiment.loss != "none":
+                trial["best_step"] = obtained.steps
+            if all(trial["value"] > other["value"] for other in tried):
+                best = obtained
+            tried.append(trial)
+        if best is None:
             raise UserError(
                 f"{block.name}/{row.name}: every trial of the tuning failed"
             )
-        embed, dataset, distance = best_embed
-        chosen = max(trials, key=lambda trial: trial["value"])
+        chosen = max(tried, key=lambda trial: trial["value"])
+        counted = self.measured == "neighbors"
         return {
-            "trials": trials,
+            "trials": tried,
             "chosen": chosen,
-            "neighbors": evaluation.choose_neighbors(embed, dataset, distance=distance),
+            "neighbors": best.neighbors() if counted else None,
         }
 
     def _final(self, experiment: Experiment, tuning: dict, path: pathlib.Path) -> dict:
-        """Train and measure on the test split; values per query go beside ``path``."""
-        dataset = load_data(experiment)
-        distance, steps = "cosine", 0
-        if experiment.loss == "none":
-            embed, distance = (
-                embed_input(dataset),
-                tuning["chosen"]["overrides"]["distance"],
-            )
+        """Train and measure on the test split; arrays go beside ``path``."""
+        distance = tuning["chosen"]["overrides"].get("distance", "cosine")
+        obtained = _obtain(experiment, distance)
+        if self.measured == "classes":
+            result, arrays = _measure_classes(obtained)
         else:
-            fitted = _fit(experiment, dataset)
-            embed, steps = fitted.embed, fitted.best_step
-        options = {"neighbors": tuning["neighbors"], "distance": distance}
-        measured = evaluation.evaluate(embed, dataset, **options)
-        values = {"rows": measured.rows}
-        values |= {f"value/{k}": v for k, v in measured.per_query.items()}
-        result = {
-            "steps": steps,
-            "neighbors": measured.neighbors,
-            "measures": measured.measures,
-        }
-        if experiment.shuffle_hierarchy:
-            plain = dataclasses.replace(experiment, shuffle_hierarchy=False)
-            true_data = load_data(plain)
-            on_true = evaluation.evaluate(embed, true_data, **options)
-            result["measures_true_tree"] = on_true.measures
-            values |= {f"true_tree/{k}": v for k, v in on_true.per_query.items()}
-            result["sibling_overlap"] = true_data.hierarchy.sibling_overlap(
-                dataset.hierarchy
-            )
-        np.savez_compressed(path.with_suffix(".npz"), **values)
-        return result
+            result, arrays = _measure_neighbors(obtained, tuning["neighbors"])
+        np.savez_compressed(path.with_suffix(".npz"), **arrays)
+        return {"steps": obtained.steps, **result}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Obtained:
+    """An embedding and where it is from.
+
+    Attributes:
+      experiment: what was run.
+      dataset: its data.
+      embed: the embedding.
+      distance: in which its neighbours are searched.
+      steps: of the best state, 0 without training.
+      best_value: on validation, NaN without training.
+      classifier: where the experiment has one.
+    """
+
+    experiment: Experiment
+    dataset: data.Dataset
+    embed: evaluation.Embed
+    distance: str
+    steps: int = 0
+    best_value: float = float("nan")
+    classifier: evaluation.Classifier | None = None
+
+    def neighbors(self) -> tuple[int, ...]:
+        """Numbers of neighbours that are best on validation."""
+        return evaluation.choose_neighbors(
+            self.embed, self.dataset, distance=self.distance
+        )
+
+    def validation_value(self) -> float:
+        """What trials are compared by."""
+        if self.experiment.loss != "none":
+            return self.best_value
+        measured = evaluation.evaluate(
+            self.embed,
+            self.dataset,
+            split="validation",
+            neighbors=self.neighbors(),
+            distance=self.distance,
+        )
+        return measured.measures["knn/average"]
+
+
+def _obtain(experiment: Experiment, distance: str) -> _Obtained:
+    dataset = load_data(experiment)
+    experiment = whole_tuples(experiment, dataset)
+    if experiment.loss == "none":
+        return _Obtained(experiment, dataset, embed_input(dataset), distance)
+    if experiment.loss == "untrained":
+        embed = untrained_embed(experiment, dataset)
+        return _Obtained(experiment, dataset, embed, "cosine")
+    fitted = fit(experiment, dataset, num_devices=1)
+    return _Obtained(
+        experiment,
+        dataset,
+        fitted.embed,
+        "cosine",
+        fitted.best_step,
+        fitted.best_value,
+        fitted.classifier,
+    )
+
+
+def _measure_neighbors(
+    obtained: _Obtained, neighbors: tuple[int, ...]
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Measures of the embedding, on the true tree too where it was shuffled."""
+    options = {"neighbors": neighbors, "distance": obtained.distance}
+    measured = evaluation.evaluate(obtained.embed, obtained.dataset, **options)
+    arrays = {"rows": measured.rows}
+    arrays |= {f"value/{k}": v for k, v in measured.per_query.items()}
+    result = {"neighbors": measured.neighbors, "measures": measured.measures}
+    experiment = obtained.experiment
+    if experiment.shuffle_hierarchy:
+        plain = dataclasses.replace(experiment, shuffle_hierarchy=False)
+        true_data = load_data(plain)
+        on_true = evaluation.evaluate(obtained.embed, true_data, **options)
+        result["measures_true_tree"] = on_true.measures
+        arrays |= {f"true_tree/{k}": v for k, v in on_true.per_query.items()}
+        result["sibling_overlap"] = true_data.hierarchy.sibling_overlap(
+            obtained.dataset.hierarchy
+        )
+    return result, arrays
+
+
+def _measure_classes(obtained: _Obtained) -> tuple[dict, dict[str, np.ndarray]]:
+    """Measures of classes and their representatives."""
+    measured = evaluation.evaluate_classes(
+        obtained.embed, obtained.dataset, classifier=obtained.classifier
+    )
+    result = {
+        "measures": measured.measures,
+        "untrained_classes": measured.untrained_classes,
+        "untested_classes": measured.untested_classes,
+    }
+    arrays = {f"class/{k}": v for k, v in measured.per_class.items()}
+    arrays |= {
+        f"representatives/{k}": v.astype(np.float32)
+        for k, v in measured.representatives.items()
+    }
+    return result, arrays
 
 
 def _record(experiment: Experiment) -> dict:
@@ -200,17 +274,4 @@ def _record(experiment: Experiment) -> dict:
 
 def _settable(overrides: dict) -> dict:
     """Overrides of an experiment; 'distance' of the input row is the measures'."""
-    if "learning_rate" in overrides:
-        return overrides
     return {key: value for key, value in overrides.items() if key != "distance"}
-
-
-def _fit(experiment: Experiment, dataset: data.Dataset) -> training.Result:
-    experiment = whole_tuples(experiment, dataset)
-    return training.fit(
-        make_model(experiment),
-        make_objective(experiment, dataset),
-        dataset,
-        experiment,
-        num_devices=1,
-    )

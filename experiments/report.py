@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from hierjax import distances, plotting
+from hierjax import plotting
 from hierjax.data import Dataset
 from hierjax.evaluation import Embed
 
@@ -21,6 +21,11 @@ def _cell(entry: dict | None) -> str:
     return text
 
 
+def _measures_of(results: dict) -> list[str]:
+    """Names of the measures in the order of the first column."""
+    return list(results["input" if "input" in results else "learned"]["measures"])
+
+
 def render(results: dict) -> str:
     """The measures of the input and of the learned embedding as a Markdown table."""
     columns = {
@@ -33,7 +38,7 @@ def render(results: dict) -> str:
         header + " | ".join(columns) + " |",
         "| --- " * (len(columns) + 1) + "|",
     ]
-    for measure in results["input"]["measures"]:
+    for measure in _measures_of(results):
         cells = [_cell(column.get(measure)) for column in columns.values()]
         lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     neighbors = ", ".join(
@@ -44,17 +49,40 @@ def render(results: dict) -> str:
         f"k of k-NN a level, coarsest first: {neighbors}. Brackets: 95 % bootstrap "
         f"interval over each {results['bootstrap_unit']}."
     )
+    if "input" not in columns:
+        lines.append("The input is images: its own neighbours are not measured.")
+    if "classes" in results:
+        lines += ["", render_classes(results["classes"])]
     return "\n".join(lines)
 
 
-def class_means(embeddings: np.ndarray, classes: np.ndarray, num_classes: int):
-    """Mean direction of every class ``[C, D]``, NaN for classes without a row."""
-    units = np.asarray(distances.unit_normalize(embeddings))
-    sums = np.zeros((num_classes, embeddings.shape[1]))
-    known = classes >= 0
-    np.add.at(sums, classes[known], units[known])
-    counts = np.bincount(classes[known], minlength=num_classes)[:, None]
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+def render_classes(classes: dict) -> str:
+    """The measures of classes as a Markdown table, a column a kind of representative.
+
+    Measures of the embedding alone stand in a table of their own.
+    """
+    measures = classes["measures"]
+    kinds = [kind for kind in ("proxies", "means") if f"accuracy/{kind}" in measures]
+    by_kind = {name.split("/")[0] for name in measures if "/" in name}
+    lines = [
+        "| classes | " + " | ".join(kinds) + " |",
+        "| --- " * (len(kinds) + 1) + "|",
+    ]
+    for name in dict.fromkeys(name.split("/")[0] for name in measures):
+        if name in by_kind:
+            cells = [_cell(measures.get(f"{name}/{kind}")) for kind in kinds]
+        else:
+            cells = [_cell(measures[name]), *[""] * (len(kinds) - 1)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for what, names in (
+        ("no training row", classes["untrained_classes"]),
+        ("no query", classes["untested_classes"]),
+    ):
+        if names:
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            lines.append(f"{len(names)} classes have {what}: {shown}")
+    return "\n".join(lines)
 
 
 def write(
@@ -62,24 +90,37 @@ def write(
     results: dict,
     dataset: Dataset,
     embed: Embed,
+    representatives: dict[str, np.ndarray],
     records: list[dict],
     split: str,
 ) -> None:
-    """Write ``report.md`` and the pictures of a run into ``folder``."""
+    """Write ``report.md`` and the pictures of a run into ``folder``.
+
+    Args:
+      folder: made where it is not there.
+      results: content of ``results.json``.
+      dataset: what was measured.
+      embed: its embedding.
+      representatives: kind, 'means' or 'proxies', to ``[C, D]``.
+      records: of the training, possibly none.
+      split: the rows that are drawn.
+    """
     folder.mkdir(exist_ok=True)
     (folder / "report.md").write_text(render(results) + "\n")
     rows = dataset.rows(split)
-    seen = np.concatenate([dataset.rows("train"), rows])
-    means = class_means(
-        embed(seen), dataset.labels[seen, -1], dataset.hierarchy.num_classes
-    )
     figures = {
         "embeddings": plotting.embedding_map(
             embed(rows), dataset.labels[rows], dataset.hierarchy, title=split
-        ),
-        "dendrograms": plotting.dendrograms(means, dataset.hierarchy),
-        "class_distances": plotting.class_distances(means, dataset.hierarchy),
+        )
     }
+    for kind, vectors in representatives.items():
+        suffix = "" if kind == "means" else f"_{kind}"
+        figures |= {
+            f"dendrograms{suffix}": plotting.dendrograms(vectors, dataset.hierarchy),
+            f"class_distances{suffix}": plotting.class_distances(
+                vectors, dataset.hierarchy
+            ),
+        }
     if records:
         figures["training_curves"] = plotting.training_curves(
             records, best_step=results["best_step"]

@@ -4,12 +4,30 @@ import pathlib
 
 from absl import flags
 
-from experiments import aggregate, command_line, render
+from experiments import (
+    aggregate,
+    class_aggregate,
+    class_render,
+    command_line,
+    render,
+)
 from experiments.experiment import describe_hardware
 from experiments.jobs import Jobs
 from experiments.runs import read_json, write_json
-from experiments.tables import SCALES, TABLES, Block, Row, Table
+from experiments.tables import (
+    SCALES,
+    TABLES,
+    Block,
+    Row,
+    Table,
+    cell_rows,
+    cell_seeds,
+)
 from hierjax.errors import UserError
+
+# How the numbers of a table are put together and how they are shown.
+AGGREGATE = {"neighbors": aggregate.aggregate, "classes": class_aggregate.aggregate}
+RENDER = {"neighbors": render, "classes": class_render}
 
 
 def define_flags() -> None:
@@ -99,20 +117,23 @@ def main() -> None:
     workdir = pathlib.Path(values.workdir)
     _claim(workdir, values.scale)
     data_dir = str(pathlib.Path(values.data_dir).resolve()) if values.data_dir else ""
-    jobs = Jobs(workdir / "jobs", values.scale, data_dir)
+    jobs = Jobs(workdir / "jobs", values.scale, data_dir, table.measured)
     for block in blocks:
         problem = jobs.data_problem(block, rows[0])
         if problem:
             print(f"{block.name}: not run, {problem}")
             continue
-        for row in rows:
-            jobs.run(block, row, seed_list or list(range(block.seeds)))
-    content = aggregate.aggregate(table, jobs, seed_list)
+        for row in cell_rows(block, table, values.scale):
+            if row in rows:
+                jobs.run(block, row, seed_list or cell_seeds(block, row))
+    content = AGGREGATE[table.measured](table, jobs, seed_list)
     content["run"] = {
         "command": f"python -m experiments.reproduce --table={table.name} "
         f"--scale={values.scale} --workdir=W --data_dir=D",
         "scale": values.scale,
-        "settings": ", ".join(f"{k} {v}" for k, v in SCALES[values.scale].items()),
+        "settings": ", ".join(
+            f"{k} {v}" for k, v in table.blocks[0].scales[values.scale].items()
+        ),
         "environment": describe_hardware(),
         "seconds": sum(
             row["seconds"] for b in content["blocks"] for row in b["rows"].values()
@@ -121,9 +142,10 @@ def main() -> None:
     path = workdir / f"{table.name}.json"
     write_json(path, content)
     content = read_json(path)
-    path.with_suffix(".md").write_text(render.markdown(content))
-    path.with_suffix(".csv").write_text(render.comma_separated(content))
-    print(render.markdown(content))
+    shown = RENDER[table.measured]
+    path.with_suffix(".md").write_text(shown.markdown(content))
+    path.with_suffix(".csv").write_text(shown.comma_separated(content))
+    print(shown.markdown(content))
     print(f"written: {path}, .md and .csv")
 
 

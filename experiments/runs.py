@@ -10,12 +10,16 @@ import numpy as np
 
 from experiments import report
 from experiments.experiment import (
+    CLASSIFIERS,
+    UNTRAINED,
     Experiment,
     describe_hardware,
     embed_input,
+    fit,
     load_data,
     make_model,
     make_objective,
+    untrained_embed,
     whole_tuples,
 )
 from hierjax import data, evaluation, metrics, training
@@ -108,16 +112,8 @@ def train(
     if training.hosts.is_main():
         claim_workdir(workdir, experiment, flag_text)
         print(describe_data(dataset))
-    if experiment.loss != "none":
-        training.fit(
-            make_model(experiment),
-            make_objective(experiment, dataset),
-            dataset,
-            experiment,
-            workdir,
-            num_devices=num_devices,
-            verbose=True,
-        )
+    if experiment.loss not in UNTRAINED:
+        fit(experiment, dataset, workdir, num_devices=num_devices, verbose=True)
     evaluate(workdir)
 
 
@@ -143,33 +139,48 @@ def evaluate(workdir: pathlib.Path) -> dict:
     experiment = read_experiment(workdir)
     dataset = load_data(experiment)
     split = _measured_split(dataset)
-    raw_embed = embed_input(dataset)
-    raw = evaluation.evaluate(raw_embed, dataset, split=split)
-    results = {
-        "environment": describe_hardware(),
-        "split": split,
-        "queries": len(raw.rows),
-        "bootstrap_unit": dataset.unit_name,
-        "input": summarize(raw),
-    }
-    embed, records = raw_embed, []
-    if experiment.loss != "none":
-        model = make_model(experiment)
-        state = training.restore_best(
-            model, make_objective(experiment, dataset), dataset, experiment, workdir
-        )
-        embed = training.embedder(model, state, dataset.features)
-        learned = evaluation.evaluate(embed, dataset, split=split)
-        results |= {
-            "best_step": int(state.step),
-            "learned": summarize(learned),
-            "gain": gains(learned, raw),
-        }
+    results = {"environment": describe_hardware(), "split": split}
+    embed, classifier, records = embed_input(dataset), None, []
+    # Neighbours in the space of raw pixels take longer than the training.
+    if experiment.loss == "none" or dataset.features.dtype != np.uint8:
+        raw = evaluation.evaluate(embed, dataset, split=split)
+        results["input"] = summarize(raw)
+    if experiment.loss == "untrained":
+        embed = untrained_embed(experiment, dataset)
+    elif experiment.loss != "none":
+        model, objective = make_model(experiment), make_objective(experiment, dataset)
+        state = training.restore_best(model, objective, dataset, experiment, workdir)
+        embed = training.embedder(model, state.variables, dataset.inputs)
+        classifier = training.classifier(objective, state)
+        results["best_step"] = int(state.step)
         records = training.read_records(workdir / "metrics.jsonl")
+    if experiment.loss != "none":
+        learned = evaluation.evaluate(embed, dataset, split=split)
+        results["learned"] = summarize(learned)
+        if "input" in results:
+            results["gain"] = gains(learned, raw)
+    results |= {
+        "queries": len(dataset.rows(split)),
+        "bootstrap_unit": dataset.unit_name,
+    }
+    if experiment.loss == "untrained" or experiment.loss in CLASSIFIERS:
+        classes = evaluation.evaluate_classes(
+            embed, dataset, classifier=classifier, split=split
+        )
+        results["classes"] = summarize_classes(classes)
+        representatives = classes.representatives
+    else:
+        seen = np.concatenate([dataset.rows("train"), dataset.rows(split)])
+        means = evaluation.class_means(
+            embed(seen), dataset.labels[seen, -1], dataset.hierarchy.num_classes
+        )
+        representatives = {"means": means}
     if not training.hosts.is_main():
         return results
     write_json(workdir / "results.json", results)
-    report.write(workdir / "report", results, dataset, embed, records, split)
+    report.write(
+        workdir / "report", results, dataset, embed, representatives, records, split
+    )
     print(report.render(results))
     print(f"report in {workdir / 'report'}")
     return results
@@ -195,6 +206,19 @@ def summarize(measured: evaluation.Evaluation) -> dict:
             name: {"value": value, **_bounds(intervals.get(name))}
             for name, value in measured.measures.items()
         },
+    }
+
+
+def summarize_classes(measured: evaluation.ClassEvaluation) -> dict:
+    """Measures of classes with bootstrap intervals where queries have values."""
+    intervals = measured.intervals()
+    return {
+        "measures": {
+            name: {"value": value, **_bounds(intervals.get(name))}
+            for name, value in measured.measures.items()
+        },
+        "untrained_classes": measured.untrained_classes,
+        "untested_classes": measured.untested_classes,
     }
 
 

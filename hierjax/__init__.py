@@ -15,6 +15,7 @@ _SUBMODULES = (
     "models",
     "objectives",
     "plotting",
+    "proxies",
     "training",
 )
 

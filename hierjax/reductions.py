@@ -35,13 +35,20 @@ def masked_mean(
     Returns:
       A float32 scalar, the same on every device.
     """
-    where = jnp.broadcast_to(where, values.shape)
-    weights = where.astype(jnp.float32)
-    total = jnp.sum(jnp.where(weights > 0, values, 0.0) * weights)
+    weights = jnp.broadcast_to(where, values.shape).astype(jnp.float32)
     return safe_divide(
-        collectives.psum(total, axis_name),
+        masked_sum(values, where, axis_name=axis_name),
         collectives.psum(jnp.sum(weights), axis_name),
     )
+
+
+def masked_sum(
+    values: jax.Array, where: jax.Array, *, axis_name: str | None = None
+) -> jax.Array:
+    """Sum of the valid values of all devices, see `masked_mean`."""
+    weights = jnp.broadcast_to(where, values.shape).astype(jnp.float32)
+    total = jnp.sum(jnp.where(weights > 0, values, 0.0) * weights)
+    return collectives.psum(total, axis_name)
 
 
 def count_true(mask: jax.Array) -> jax.Array:

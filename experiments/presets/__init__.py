@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.experiment import Experiment
-from experiments.presets import rank_based
+from experiments.presets import class_hierarchies, rank_based
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,5 +21,8 @@ PRESETS: dict[str, Preset] = {
         rank_based.quickstart(), "RbL on the shipped gm_notes, in under a minute"
     )
 }
-for _name, _experiment, _summary in rank_based.presets():
+for _name, _experiment, _summary in (
+    *rank_based.presets(),
+    *class_hierarchies.presets(),
+):
     PRESETS[_name] = Preset(_experiment, _summary)

@@ -1,6 +1,16 @@
 """Data sets as arrays with a label tree, ways to change them, and batch samplers."""
 
-from hierjax.data import digits, gm_notes, npz, psb, transforms, tut2016
+from hierjax.data import (
+    cifar100,
+    digits,
+    gm_notes,
+    image_sets,
+    npz,
+    psb,
+    transforms,
+    tut2016,
+)
+from hierjax.data.augmentation import AUGMENTATIONS
 from hierjax.data.dataset import Dataset
 from hierjax.data.npz import read_hierarchy
 from hierjax.data.registry import LOADERS, load
@@ -13,14 +23,17 @@ from hierjax.data.samplers import (
 )
 
 __all__ = [
+    "AUGMENTATIONS",
     "LOADERS",
     "BalancedSampler",
     "Dataset",
     "Sampler",
     "TupleSampler",
     "UniformSampler",
+    "cifar100",
     "digits",
     "gm_notes",
+    "image_sets",
     "load",
     "make_sampler",
     "npz",

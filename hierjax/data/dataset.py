@@ -16,7 +16,9 @@ class Dataset:
 
     Attributes:
       name: Where the data come from; opens every error message.
-      features: ``[N, ...]`` finite numbers, kept as float32.
+      features: ``[N, ...]``. Bytes (uint8) stay as they are and stand for value / 255,
+        so that images take a quarter of the memory; all other numbers must be finite
+        and become float32.
       labels: ``[N, L]`` true node ids, coarsest first; -1 is unknown, a suffix.
       hierarchy: The label tree.
       splits: Row indices of 'train', 'validation' and 'test'; the last two may be
@@ -25,6 +27,8 @@ class Dataset:
         instrument); None makes every row its own unit.
       unit_name: What a unit is, in one word.
       train_labels: ``[N, L]`` what training may see; None copies ``labels``.
+      sizes: ``[N, 2]`` width and height of the original images in pixels, positive,
+        kept as float32; None where they are not known or do not matter.
     """
 
     name: str
@@ -35,17 +39,19 @@ class Dataset:
     units: np.ndarray | None = None
     unit_name: str = "row"
     train_labels: np.ndarray | None = None
+    sizes: np.ndarray | None = None
 
     def __post_init__(self):
         """Brings the arrays to their types and checks all of them.
 
         Raises:
           UserError: Sizes disagree, a label is not in the tree, a feature is not
-            finite, or a split is unknown, empty, out of range or overlaps another.
+            finite, an image's size is not positive, or a split is unknown, empty, out
+            of range or overlaps another.
         """
-        # Too large for float32 becomes infinite, which is refused below.
-        with np.errstate(over="ignore"):
-            features = np.asarray(self.features, np.float32)
+        features = np.asarray(self.features)
+        if features.dtype != np.uint8:
+            features = self._float32(features)
         if features.ndim < 2:
             raise UserError(
                 f"{self.name}: features must be [N, ...], got shape {features.shape}"
@@ -60,6 +66,7 @@ class Dataset:
             units = np.arange(size, dtype=np.int32)
         else:
             units = self._int32("units", self.units)
+        sizes = None if self.sizes is None else self._float32(self.sizes)
         splits = {
             split: self._int32(f"split {split!r}", rows)
             for split, rows in self.splits.items()
@@ -69,13 +76,17 @@ class Dataset:
             ("labels", labels, (size, self.hierarchy.num_levels)),
             ("train_labels", train_labels, (size, self.hierarchy.num_levels)),
             ("units", units, (size,)),
+            ("sizes", sizes, (size, 2)),
         ):
-            if array.shape != shape:
+            if array is not None and array.shape != shape:
                 raise UserError(
                     f"{self.name}: {what} must have shape {shape} to fit the features "
                     f"and the tree, got {array.shape}"
                 )
-        self._check_finite(features)
+        if features.dtype != np.uint8:
+            self._check_finite(features)
+        if sizes is not None:
+            self._check_sizes(sizes)
         self._check_labels("labels", labels)
         if train_labels is not labels:
             self._check_labels("train_labels", train_labels)
@@ -87,6 +98,7 @@ class Dataset:
             ("splits", splits),
             ("units", units),
             ("train_labels", train_labels),
+            ("sizes", sizes),
         ):
             object.__setattr__(self, field, value)
 
@@ -101,6 +113,34 @@ class Dataset:
             raise UserError(f"{self.name}: no split {split!r}; there are {there}")
         return self.splits[split]
 
+    @property
+    def inputs(self) -> np.ndarray | dict[str, np.ndarray]:
+        """What a model is fed: the features, or a dict where there are sizes.
+
+        The dict has ``image``, the features, and ``size``, the sizes; rows are taken
+        from each.
+        """
+        if self.sizes is None:
+            return self.features
+        return {"image": self.features, "size": self.sizes}
+
+    def float_features(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Returns features as float32 ``[n, ...]``, bytes scaled to 0..1.
+
+        Args:
+          rows: ``[n]`` indices; None takes all rows, without a copy where the features
+            are float32 already.
+        """
+        features = self.features if rows is None else self.features[rows]
+        if features.dtype == np.uint8:
+            return features.astype(np.float32) / 255
+        return features
+
+    def _float32(self, values: np.ndarray) -> np.ndarray:
+        """Too large a number becomes infinite, which the checks refuse."""
+        with np.errstate(over="ignore"):
+            return np.asarray(values, np.float32)
+
     def _int32(self, what: str, values: np.ndarray) -> np.ndarray:
         array = np.asarray(values)
         if array.size and array.dtype.kind not in "iu":
@@ -113,6 +153,16 @@ class Dataset:
             raise UserError(
                 f"{self.name}: row {np.argmin(finite)} has a feature that is not "
                 "finite; remove or mend such rows"
+            )
+
+    def _check_sizes(self, sizes: np.ndarray) -> None:
+        positive = (sizes > 0).all(axis=1) & np.isfinite(sizes).all(axis=1)
+        if not positive.all():
+            row = np.argmin(positive)
+            width, height = sizes[row]
+            raise UserError(
+                f"{self.name}: sizes row {row} is {width:g} x {height:g}, accepted are "
+                "positive widths and heights in pixels"
             )
 
     def _check_labels(self, what: str, labels: np.ndarray) -> None:

@@ -1,20 +1,44 @@
 """Data sets by name, as the command line knows them."""
 
 import difflib
+import functools
 import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
 
-from hierjax.data import digits, gm_notes, npz, psb, tut2016
+from hierjax.data import cifar100, digits, gm_notes, image_sets, npz, psb, tut2016
 from hierjax.data.dataset import Dataset
 from hierjax.errors import MissingDataError, UserError
 
-# Name: loader, what it needs, whether it has protocols and folds.
+
+class Loader(NamedTuple):
+    """How to load a data set.
+
+    Attributes:
+      load: The function.
+      place: Which argument says where the data are, None if they come along.
+      has_folds: Whether there are protocols and folds.
+      has_seed: Whether the split is drawn at random.
+    """
+
+    load: Callable[..., Dataset]
+    place: str | None = None
+    has_folds: bool = False
+    has_seed: bool = False
+
+
 LOADERS = {
-    "digits": (digits.load, None, False),
-    "gm_notes": (gm_notes.load, None, True),
-    "npz": (npz.load, "data_path", False),
-    "psb": (psb.load, "data_dir", False),
-    "tut2016": (tut2016.load, "data_dir", True),
+    "cifar100": Loader(cifar100.load, "data_dir", has_seed=True),
+    "digits": Loader(digits.load),
+    "gm_notes": Loader(gm_notes.load, has_folds=True),
+    "npz": Loader(npz.load, "data_path"),
+    "psb": Loader(psb.load, "data_dir"),
+    "tut2016": Loader(tut2016.load, "data_dir", has_folds=True),
+} | {
+    name: Loader(functools.partial(image_sets.load, name), "data_dir", has_seed=True)
+    for name in image_sets.NAMES
 }
+"""Data sets by name."""
 
 
 def load(
@@ -25,16 +49,21 @@ def load(
     hierarchy: str | pathlib.Path | None = None,
     protocol: str | None = None,
     fold: int = 0,
+    seed: int = 0,
 ) -> Dataset:
     """Loads a data set by name.
 
     Args:
-      name: One of `LOADERS`: 'digits', 'gm_notes', 'npz', 'psb', 'tut2016'.
-      data_dir: Folder of downloaded data ('psb', 'tut2016').
+      name: One of `LOADERS`: 'cifar100', 'digits', 'gm_notes', 'meso_z', 'micro_l',
+        'micro_s', 'nabirds', 'npz', 'psb', 'tut2016'.
+      data_dir: Folder of downloaded data ('psb', 'tut2016'), or the folder of TFDS
+        ('cifar100', 'meso_z', 'micro_l', 'micro_s', 'nabirds').
       data_path: The user's own file ('npz').
       hierarchy: File of the label tree ('npz'); None takes the labels.
       protocol: How to split ('gm_notes', 'tut2016'); None takes the loader's default.
       fold: Number of the fold, from 0.
+      seed: Draws the split where the published one is random, in all sets that are
+        read from the folder of TFDS; the others do not look at it.
 
     Raises:
       UserError: Unknown name; an argument that is missing or that this data set does
@@ -44,14 +73,16 @@ def load(
         nearest = difflib.get_close_matches(name, LOADERS, n=1, cutoff=0)[0]
         raise UserError(
             f"unknown data set {name!r}, did you mean {nearest!r}? There are "
-            f"{', '.join(LOADERS)}"
+            f"{', '.join(sorted(LOADERS))}"
         )
-    loader, place, has_folds = LOADERS[name]
+    loader = LOADERS[name]
     given = {"data_dir": data_dir, "data_path": data_path}
-    if place and given[place] is None:
-        raise MissingDataError(f"data set {name!r} needs {place}, {_where(name)}")
+    if loader.place and given[loader.place] is None:
+        raise MissingDataError(
+            f"data set {name!r} needs {loader.place}, {_where(name)}"
+        )
     options = {}
-    if has_folds:
+    if loader.has_folds:
         options["fold"] = fold
         if protocol is not None:
             options["protocol"] = protocol
@@ -60,6 +91,8 @@ def load(
             f"data set {name!r} has one split only, got protocol {protocol!r} and "
             f"fold {fold}"
         )
+    if loader.has_seed:
+        options["seed"] = seed
     if name == "npz":
         options["hierarchy"] = hierarchy
     elif hierarchy is not None:
@@ -67,10 +100,13 @@ def load(
             f"data set {name!r} has its own tree, got hierarchy {str(hierarchy)!r}; "
             "only 'npz' takes one"
         )
-    return loader(*([given[place]] if place else []), **options)
+    place = [given[loader.place]] if loader.place else []
+    return loader.load(*place, **options)
 
 
 def _where(name: str) -> str:
+    if LOADERS[name].has_seed:
+        return "the folder that python -m hierjax.data.prepare has written it to"
     return {
         "npz": "the .npz file with arrays features and labels",
         "psb": f"the folder with {psb.FILE}, {psb.SOURCE}",

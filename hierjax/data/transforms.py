@@ -1,7 +1,8 @@
 """Pure functions from data set to data set.
 
 Statistics come from the training split alone. What hides labels changes `train_labels`
-of the training split as it is at that moment, so `refit` comes before it.
+of the training split as it is at that moment, so `refit` comes before it. Features of
+bytes become float32 where they are changed.
 """
 
 import dataclasses
@@ -18,10 +19,10 @@ def standardize(dataset: Dataset) -> Dataset:
 
     A feature that is constant there becomes 0 in every row.
     """
-    train = dataset.features[dataset.rows("train")].astype(np.float64)
+    train = dataset.float_features(dataset.rows("train")).astype(np.float64)
     constant = train.max(axis=0) == train.min(axis=0)
     scale = np.where(constant, np.inf, train.std(axis=0))
-    features = (dataset.features - train.mean(axis=0)) / scale
+    features = (dataset.float_features() - train.mean(axis=0)) / scale
     return dataclasses.replace(dataset, features=features)
 
 
@@ -32,6 +33,35 @@ def refit(dataset: Dataset) -> Dataset:
         split: rows for split, rows in dataset.splits.items() if split != "validation"
     }
     return dataclasses.replace(dataset, splits=splits | {"train": train})
+
+
+def keep_train(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Keeps a random part of the training rows; the others are left unused.
+
+    Drawn from all rows alike, so that classes keep their shares on average only and a
+    small class may lose all its rows. As in the option ``small`` of the code of
+    "Inspecting class hierarchies in classification-based metric learning models"
+    (arXiv 2301.11065), which validates on rows it does not train on; here the
+    validation split stays as it is.
+
+    Args:
+      dataset: What to change; only the training split changes.
+      count: How many to keep, 1 to all.
+      seed: Non-negative integer.
+
+    Raises:
+      UserError: The count is out of range.
+    """
+    train = dataset.rows("train")
+    if not 1 <= count <= len(train):
+        raise UserError(
+            f"{dataset.name}: there are {len(train)} training rows to keep 1 to all "
+            f"of, got {count}"
+        )
+    kept = np.random.default_rng(seed).permutation(train)[:count]
+    return dataclasses.replace(
+        dataset, splits=dataset.splits | {"train": np.sort(kept)}
+    )
 
 
 def hide_fine_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -113,7 +143,7 @@ def pca(dataset: Dataset, dims: int) -> Dataset:
     """
     from sklearn import decomposition
 
-    flat = dataset.features.reshape(len(dataset.features), -1)
+    flat = dataset.float_features().reshape(len(dataset.features), -1)
     train = flat[dataset.rows("train")]
     if not 1 <= dims <= min(train.shape):
         raise UserError(
@@ -139,11 +169,10 @@ def add_noise(dataset: Dataset, ratio: float, seed: int) -> Dataset:
     """
     if not 0 <= ratio < np.inf:
         raise UserError(f"the noise ratio must be 0 or more, got {ratio}")
-    deviation = dataset.features[dataset.rows("train")].std(axis=0, dtype=np.float64)
-    noise = np.random.default_rng(seed).standard_normal(dataset.features.shape)
-    return dataclasses.replace(
-        dataset, features=dataset.features + ratio * deviation * noise
-    )
+    features = dataset.float_features()
+    deviation = features[dataset.rows("train")].std(axis=0, dtype=np.float64)
+    noise = np.random.default_rng(seed).standard_normal(features.shape)
+    return dataclasses.replace(dataset, features=features + ratio * deviation * noise)
 
 
 def shuffle_hierarchy(dataset: Dataset, seed: int) -> Dataset:

@@ -155,6 +155,35 @@ def seed_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def sign_flip_test(
+    differences: np.ndarray, *, num_resamples: int = 9999, seed: int = 0
+) -> float:
+    """Two-sided permutation test that paired differences are symmetric about 0.
+
+    The two results of each pair are exchanged at random; p is the share of draws, the
+    observed one included, whose mean is at least as far from 0. It takes the pairs as
+    independent.
+
+    Args:
+      differences: ``[N]``; NaN values are skipped.
+      num_resamples: draws; the smallest p is ``1 / (num_resamples + 1)``.
+      seed: the same seed gives the same p.
+
+    Returns:
+      p, NaN without values.
+    """
+    differences = np.asarray(differences, np.float64)
+    differences = differences[~np.isnan(differences)]
+    if not differences.size:
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, (num_resamples, differences.size)) * 2 - 1
+    drawn, observed = np.abs(signs @ differences), abs(differences.sum())
+    # Rounding must not separate a draw from its equal.
+    reached = drawn >= observed * (1 - 1e-12)
+    return float((1 + reached.sum()) / (1 + num_resamples))
+
+
 def _checked_values(values: np.ndarray, confidence: float) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if values.ndim != 1:

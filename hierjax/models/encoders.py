@@ -1,53 +1,115 @@
-"""Small encoders for embedded data, spectrograms and images.
+"""Encoders: what all share, and the small ones for vectors, spectrograms and images.
 
 Every encoder has two methods: ``features(inputs, train)``, what comes before the head,
 and ``__call__(inputs, train)``, the embeddings ``[B, embed_dim]`` after the head, unit
-vectors if ``normalize`` (the losses on pairs expect those).
+vectors if ``normalize`` (the losses on pairs expect those). Inputs are an array
+``[B, ...]`` or a dict ``{"image": [B, ...], "size": [B, 2]}``.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from hierjax import distances
+from hierjax.errors import UserError
+
+Inputs = jax.Array | Mapping[str, jax.Array]
+
+TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""U(±1/sqrt(fan_in)), how PyTorch initialises convolutions and linear layers."""
 
 
-def _flatten(inputs: jax.Array) -> jax.Array:
-    return inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
+class UniformDense(nn.Module):
+    """Affine layer in float32, weight and bias from U(±1/sqrt(fan_in)) as in PyTorch.
+
+    Attributes:
+      features: size of the output.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[B, F]`` to ``[B, features]``."""
+        bound = x.shape[-1] ** -0.5
+
+        def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+        kernel = self.param("kernel", uniform, (x.shape[-1], self.features))
+        bias = self.param("bias", uniform, (self.features,))
+        return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + bias[None]
 
 
-class _Encoder(nn.Module):
-    """Head and normalisation shared by all encoders; subclasses give ``features``.
+class Encoder(nn.Module):
+    """Head, size information and normalisation; subclasses give ``extract``.
+
+    Parameters, the head and all after it are float32 whatever ``dtype`` is.
 
     Attributes:
       embed_dim: size D of the embedding.
       normalize: return unit vectors; a zero embedding stays zero.
+      size_inform: add an affine function of log(width, height), the size of the
+        original image in pixels, to the embedding before it is normalised (Kim et al.
+        2023, for plankton); inputs must then be a dict with 'size'.
+      dtype: what ``extract`` computes in, float32 or bfloat16.
     """
 
     embed_dim: int
     normalize: bool = True
+    size_inform: bool = False
+    dtype: DTypeLike = jnp.float32
 
     def setup(self):
-        self.head = nn.Dense(self.embed_dim)
+        """Creates the head."""
+        self.head = self._make_head()
+        if self.size_inform:
+            self.size_head = UniformDense(self.embed_dim)
 
-    def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
-        """Embeddings ``[B, embed_dim]``."""
+    def _make_head(self) -> nn.Module:
+        return nn.Dense(self.embed_dim, precision=jax.lax.Precision.HIGHEST)
+
+    def __call__(self, inputs: Inputs, train: bool = False) -> jax.Array:
+        """Embeddings ``[B, embed_dim]``.
+
+        Raises:
+          UserError: ``size_inform`` is set and the inputs have no size.
+        """
         embeddings = self.head(self.features(inputs, train))
+        if self.size_inform:
+            if not (isinstance(inputs, Mapping) and "size" in inputs):
+                raise UserError(
+                    "size_inform needs the size of every image and the inputs have "
+                    "none; give a dict with 'image' [B, ...] and 'size' [B, 2], or "
+                    "data that record sizes"
+                )
+            embeddings += self.size_head(jnp.log(inputs["size"].astype(jnp.float32)))
         return distances.unit_normalize(embeddings) if self.normalize else embeddings
 
+    def features(self, inputs: Inputs, train: bool = False) -> jax.Array:
+        """What comes before the head, ``[B, F]`` float32."""
+        x = inputs["image"] if isinstance(inputs, Mapping) else inputs
+        return self.extract(x.astype(jnp.float32), train).astype(jnp.float32)
 
-class Linear(_Encoder):
+    def extract(self, x: jax.Array, train: bool) -> jax.Array:
+        """From float32 inputs ``[B, ...]`` to features ``[B, F]``."""
+        raise NotImplementedError
+
+
+class Linear(Encoder):
     """One affine layer on the flattened input, the network of Nolasco & Stowell."""
 
-    def features(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+    def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """The flattened input ``[B, F]``."""
         del train
-        return _flatten(inputs)
+        return x.reshape(x.shape[0], -1)
 
 
-class MLP(_Encoder):
+class MLP(Encoder):
     """Hidden ReLU layers on the flattened input.
 
     Attributes:
@@ -57,42 +119,56 @@ class MLP(_Encoder):
     hidden_sizes: Sequence[int] = (256,)
 
     @nn.compact
-    def features(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+    def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """The last hidden layer ``[B, hidden_sizes[-1]]``."""
         del train
-        x = _flatten(inputs)
+        x = x.reshape(x.shape[0], -1)
         for size in self.hidden_sizes:
-            x = nn.relu(nn.Dense(size)(x))
+            x = nn.relu(nn.Dense(size, dtype=self.dtype)(x))
         return x
 
 
-class ConvNet(_Encoder):
-    """Convolution, BatchNorm and ReLU with strides, then the mean over positions.
-
-    Takes ``[B, H, W]`` (one channel) or ``[B, H, W, C]``.
+class ImageEncoder(Encoder):
+    """Encoder with BatchNorm of images ``[B, H, W]`` (one channel) or ``[B, H, W, C]``.
 
     Attributes:
-      channels: channels of each stage; every stage halves height and width.
       axis_name: mapped axis over which BatchNorm takes its statistics in training, so
         that N devices see the statistics of the whole batch; None: this device's.
     """
 
-    channels: Sequence[int] = (32, 64, 128)
     axis_name: str | None = None
 
+    def _as_images(self, x: jax.Array) -> jax.Array:
+        if x.ndim not in (3, 4):
+            name = type(self).__name__
+            raise ValueError(f"{name} takes [B, H, W(, C)], got {x.shape}")
+        return x if x.ndim == 4 else x[..., None]
+
+    def _batch_norm(self, train: bool, **settings: float) -> Callable[..., nn.Module]:
+        return functools.partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            axis_name=self.axis_name if train else None,
+            dtype=self.dtype,
+            **settings,
+        )
+
+
+class ConvNet(ImageEncoder):
+    """Convolution, BatchNorm and ReLU with strides, then the mean over positions.
+
+    Attributes:
+      channels: channels of each stage; every stage halves height and width.
+    """
+
+    channels: Sequence[int] = (32, 64, 128)
+
     @nn.compact
-    def features(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+    def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """Mean-pooled channels ``[B, channels[-1]]``."""
-        x = inputs.astype(jnp.float32)
-        if x.ndim == 3:
-            x = x[..., None]
-        if x.ndim != 4:
-            raise ValueError(f"ConvNet takes [B, H, W(, C)], got {inputs.shape}")
+        x = self._as_images(x)
+        conv = functools.partial(nn.Conv, strides=2, use_bias=False, dtype=self.dtype)
+        norm = self._batch_norm(train)
         for channels in self.channels:
-            x = nn.Conv(channels, (3, 3), strides=2, use_bias=False)(x)
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                axis_name=self.axis_name if train else None,
-            )(x)
-            x = nn.relu(x)
-        return jnp.mean(x, axis=(1, 2))
+            x = nn.relu(norm()(conv(channels, (3, 3))(x)))
+        return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

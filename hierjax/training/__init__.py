@@ -2,9 +2,15 @@
 
 from hierjax.training import hosts
 from hierjax.training.config import Config
-from hierjax.training.loop import Result, fit, restore_best
+from hierjax.training.loop import (
+    Result,
+    classifier,
+    example_inputs,
+    fit,
+    restore_best,
+)
 from hierjax.training.optimizers import make_optimizer
-from hierjax.training.state import State, create_state
+from hierjax.training.state import State, create_state, initial_variables
 from hierjax.training.step import AXIS, embedder, make_train_step, replicate
 from hierjax.training.writer import read_records
 
@@ -13,10 +19,13 @@ __all__ = [
     "Config",
     "Result",
     "State",
+    "classifier",
     "create_state",
     "embedder",
+    "example_inputs",
     "fit",
     "hosts",
+    "initial_variables",
     "make_optimizer",
     "make_train_step",
     "read_records",

@@ -5,6 +5,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,7 +21,13 @@ from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.state import State, create_state
-from hierjax.training.step import embedder, make_train_step, replicate
+from hierjax.training.step import (
+    embedder,
+    make_train_step,
+    replicate,
+    runs_slowly_in_loops,
+    take,
+)
 from hierjax.training.writer import MetricWriter, Progress
 
 
@@ -35,6 +42,7 @@ class Result:
       best_value: its selection measure, NaN without a validation split.
       records: the numbers written along the way, a dict a record.
       embed: ``rows [N] -> embeddings [N, D]`` of the data set with ``state``.
+      classifier: of ``state``, None where the objective has no class scores.
     """
 
     state: State
@@ -43,6 +51,7 @@ class Result:
     best_value: float
     records: list[dict]
     embed: Callable[[np.ndarray], np.ndarray]
+    classifier: evaluation.Classifier | None
 
 
 @dataclasses.dataclass
@@ -63,9 +72,9 @@ class _Selection:
         return False
 
 
-def _call_length(config: Config) -> int:
+def _call_length(config: Config, *, only_one: bool) -> int:
     """Largest divisor of the evaluation interval not above ``steps_per_call``."""
-    limit = min(config.steps_per_call, config.eval_every)
+    limit = 1 if only_one else min(config.steps_per_call, config.eval_every)
     return max(k for k in range(1, limit + 1) if config.eval_every % k == 0)
 
 
@@ -86,6 +95,34 @@ def _check_batch(config: Config, objective: Objective, num_devices: int) -> None
         )
 
 
+def _check_classes(objective: Objective, data: Dataset) -> None:
+    there = objective.num_classes
+    if there is not None and there != data.hierarchy.num_classes:
+        raise UserError(
+            f"{data.name} has {data.hierarchy.num_classes} classes, the objective has "
+            f"{there} representatives; make it from this data set's hierarchy"
+        )
+
+
+def example_inputs(data: Dataset) -> Any:
+    """One row as the model is fed it."""
+    return take(data.inputs, np.zeros(1, np.int32))
+
+
+def classifier(objective: Objective, state: State) -> evaluation.Classifier | None:
+    """What an objective has learned about classes; None where it has no scores."""
+    if objective.scores is None:
+        return None
+    variables = jax.device_get((state.objective_params, state.objective_state))
+
+    def scores(embeddings, representatives=None):
+        return np.asarray(objective.scores(*variables, embeddings, representatives))
+
+    return evaluation.Classifier(
+        scores, np.asarray(objective.representatives(*variables))
+    )
+
+
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -95,6 +132,7 @@ def fit(
     *,
     optimizer: optax.GradientTransformation | None = None,
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    pretrained: Callable | None = None,
     num_devices: int | None = None,
     verbose: bool = False,
 ) -> Result:
@@ -114,16 +152,19 @@ def fit(
       workdir: directory of the run, or None to write nothing.
       optimizer: replaces the one that ``config`` describes.
       augment: see `make_train_step`.
+      pretrained: see `create_state`.
       num_devices: local devices to use; None: all, on all hosts.
       verbose: show progress on the terminal.
 
     Raises:
       UserError: for a batch that the devices cannot share, a missing split, an unknown
-        or undefined selection measure, or a workdir of another config.
-      DivergedError: the loss is not finite (naming the step).
+        or undefined selection measure, more classes than the objective has, or a
+        workdir of another config.
+      DivergedError: the loss or another number is not finite (naming the step).
     """
     everyone, local = hosts.choose_devices(num_devices)
     _check_batch(config, objective, len(everyone))
+    _check_classes(objective, data)
     train_rows = data.rows("train")
     # A row of which nothing is known can teach nothing.
     train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
@@ -131,18 +172,23 @@ def fit(
         raise UserError(f"{data.name}: no training row has a known label")
     validate = "validation" in data.splits
     if validate:
-        evaluation.check_selection(config.selection, data.hierarchy)
+        evaluation.check_selection(
+            config.selection, data.hierarchy, has_scores=objective.scores is not None
+        )
     optimizer = optimizer or make_optimizer(config)
     sampler = make_sampler(
         config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
     )
     place = functools.partial(replicate, devices=local)
-    features, labels = place((data.features, data.train_labels))
+    inputs, labels = place((data.inputs, data.train_labels))
     key = place(jax.random.key(config.seed))
     train_step = make_train_step(
         model, objective, optimizer.update, augment=augment, devices=everyone
     )
-    state = place(create_state(model, objective, optimizer, features[:1], config.seed))
+    create = functools.partial(
+        create_state, model, objective, optimizer, example_inputs(data), config.seed
+    )
+    state = place(create(pretrained=pretrained))
     best, selection = jax.device_get(state), _Selection()
 
     checkpoints = None
@@ -160,7 +206,8 @@ def fit(
     step = saved_step = int(state.step)
     writer = MetricWriter(workdir if hosts.is_main() else None, step)
     bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
-    call_length = _call_length(config)
+    only_one = runs_slowly_in_loops(state.params, local)
+    call_length = _call_length(config, only_one=only_one)
 
     def patience_left():
         return not config.patience or selection.evaluations_since < config.patience
@@ -169,11 +216,11 @@ def fit(
         while step < config.num_steps and patience_left():
             length = min(call_length, config.num_steps - step)
             rows = hosts.local_rows(sampler.indices(step, length), everyone, local)
-            state, metrics = train_step(state, features, labels, key, rows)
+            state, metrics = train_step(state, inputs, labels, key, rows)
             # Reading the values waits for the devices: un-synchronised calls on fake
             # CPU devices abort in XLA's rendezvous.
             metrics = {name: np.asarray(value) for name, value in metrics.items()}
-            _check_finite(metrics["loss"], step)
+            _check_finite(metrics, step)
             step += length
             bar.update(step, f"loss {metrics['loss'].mean():.4g}")
             finished = step >= config.num_steps
@@ -181,8 +228,12 @@ def fit(
                 continue
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
-                embed = embedder(model, state, features, devices=local)
-                measures = evaluation.validation_measures(embed, data, config.selection)
+                measures = evaluation.validation_measures(
+                    embedder(model, state.variables, inputs, devices=local),
+                    data,
+                    config.selection,
+                    classifier=classifier(objective, state),
+                )
                 values |= {f"validation/{k}": v for k, v in measures.items()}
                 value = hosts.agree(measures[config.selection])
                 if math.isnan(value):
@@ -217,7 +268,8 @@ def fit(
         best_step=int(best.step),
         best_value=selection.best_value if validate else math.nan,
         records=writer.records,
-        embed=embedder(model, best, features, devices=local),
+        embed=embedder(model, best.variables, inputs, devices=local),
+        classifier=classifier(objective, best),
     )
 
 
@@ -258,7 +310,7 @@ def restore_best(
         model,
         objective,
         optimizer or make_optimizer(config),
-        data.features[:1],
+        example_inputs(data),
         config.seed,
     )
     checkpoints = Checkpoints(folder)
@@ -269,10 +321,11 @@ def restore_best(
     return restored[1]
 
 
-def _check_finite(losses: np.ndarray, step: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if bad.size:
-        raise DivergedError(
-            f"the loss is {losses[bad[0]]} at step {step + bad[0] + 1}; a smaller "
-            "learning rate is the usual cure"
-        )
+def _check_finite(metrics: dict[str, np.ndarray], step: int) -> None:
+    for name, values in metrics.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise DivergedError(
+                f"the {name} is {values[bad[0]]} at step {step + bad[0] + 1}; a "
+                "smaller learning rate is the usual cure"
+            )

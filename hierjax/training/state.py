@@ -35,6 +35,11 @@ class State:
     objective_state: PyTree
     opt_state: PyTree
 
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """What the model is applied with."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
 
 @functools.lru_cache(maxsize=64)
 def _compiled_init(model: nn.Module) -> Callable:
@@ -42,16 +47,47 @@ def _compiled_init(model: nn.Module) -> Callable:
     return jax.jit(model.init)
 
 
+def initial_variables(
+    model: nn.Module,
+    example_inputs: PyTree,
+    seed: int,
+    *,
+    pretrained: Callable[[PyTree], PyTree] | None = None,
+) -> dict[str, PyTree]:
+    """Parameters and statistics of a model before training.
+
+    Args:
+      model: encoder.
+      example_inputs: what it is fed, leaves ``[B, ...]`` of floats.
+      seed: of the parameters.
+      pretrained: ``variables -> variables``, puts other values in.
+    """
+    model_key, _ = jax.random.split(jax.random.key(seed))
+    variables = {"batch_stats": {}, **_compiled_init(model)(model_key, example_inputs)}
+    return variables if pretrained is None else pretrained(variables)
+
+
 def create_state(
     model: nn.Module,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    example_inputs: jax.Array,
+    example_inputs: PyTree,
     seed: int,
+    *,
+    pretrained: Callable[[PyTree], PyTree] | None = None,
 ) -> State:
-    """Initial state for inputs shaped like ``example_inputs [B, ...]``."""
-    model_key, objective_key = jax.random.split(jax.random.key(seed))
-    variables = _compiled_init(model)(model_key, example_inputs)
+    """Initial state of a run: `initial_variables` and what the objective begins with.
+
+    Args:
+      model: encoder.
+      objective: what will be minimised.
+      optimizer: over the parameters of both.
+      example_inputs: see `initial_variables`.
+      seed: of all initial values.
+      pretrained: see `initial_variables`.
+    """
+    variables = initial_variables(model, example_inputs, seed, pretrained=pretrained)
+    _, objective_key = jax.random.split(jax.random.key(seed))
     embeddings = jax.eval_shape(model.apply, variables, example_inputs)
     params = variables["params"]
     objective_params, objective_state = objective.init(
@@ -60,7 +96,7 @@ def create_state(
     return State(
         step=jnp.int32(0),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=variables["batch_stats"],
         objective_params=objective_params,
         objective_state=objective_state,
         opt_state=jax.tree.map(jnp.asarray, optimizer.init((params, objective_params))),

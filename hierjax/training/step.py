@@ -44,50 +44,51 @@ def make_train_step(
       objective: what to minimise.
       update: the ``update`` function of an Optax optimiser.
       augment: ``(key, example [...]) -> views [V, ...]`` for one example, or None for
-        one unchanged view. Its key depends on seed, step and the example's place in
-        the global batch only, so that the number of devices does not matter.
+        one unchanged view. Of inputs with sizes it gets the image. Its key depends on
+        seed, step and the example's place in the global batch only, so that the number
+        of devices does not matter. Dropout alone depends on the device.
       devices: devices to map over; None: all.
 
     Returns:
-      ``(state, features [N, ...], labels [N, L], key, rows int32 [K, devices, b]) ->
-      (state, metrics)``; metrics are float arrays ``[K]``. The state is donated. All
-      arguments but the rows are shared by all devices, as is everything returned.
+      ``(state, inputs, labels [N, L], key, rows int32 [K, devices, b]) -> (state,
+      metrics)``; inputs as in `Dataset.inputs`; metrics are float arrays ``[K]``. The
+      state is donated. All arguments but the rows are shared by all devices, as is
+      everything returned.
     """
 
-    def forward(trainable, state, inputs, labels, key):
+    def forward(trainable, state, views, labels, keys):
         params, objective_params = trainable
-        num_rows, num_views = inputs.shape[:2]
-        variables = {"params": params, "batch_stats": state.batch_stats}
+        num_rows, num_views = jax.tree.leaves(views)[0].shape[:2]
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), views)
         embeddings, changed = model.apply(
-            variables,
-            inputs.reshape(-1, *inputs.shape[2:]),
+            state.variables | {"params": params},
+            flat,
             train=True,
             mutable=["batch_stats"],
+            rngs={"dropout": keys["dropout"]},
         )
         loss, (objective_state, metrics) = objective.apply(
             objective_params,
             state.objective_state,
             embeddings.reshape(num_rows, num_views, -1),
             labels,
-            key=key,
+            key=keys["objective"],
             where=jnp.ones((num_rows,), bool),
             axis_name=AXIS,
         )
         return loss, (changed.get("batch_stats", {}), objective_state, metrics)
 
-    def one_step(features, labels, key, state, rows):
-        step_key = jax.random.fold_in(key, state.step)
-        inputs = features[rows]
-        if augment is None:
-            inputs = inputs[:, None]
-        else:
-            first = collectives.axis_index(AXIS) * rows.shape[0]
-            places = first + jnp.arange(rows.shape[0])
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, places)
-            inputs = jax.vmap(augment)(keys, inputs)
+    def one_step(inputs, labels, key, state, rows):
+        names = ("augment", "objective", "dropout")
+        keys = jax.random.split(jax.random.fold_in(key, state.step), len(names))
+        keys = dict(zip(names, keys, strict=True))
+        device = collectives.axis_index(AXIS)
+        keys["dropout"] = jax.random.fold_in(keys["dropout"], device)
+        places = device * rows.shape[0] + jnp.arange(rows.shape[0])
+        views = make_views(take(inputs, rows), augment, keys["augment"], places)
         trainable = (state.params, state.objective_params)
         (loss, extra), gradients = jax.value_and_grad(forward, has_aux=True)(
-            trainable, state, inputs, labels[rows], step_key
+            trainable, state, views, labels[rows], keys
         )
         batch_stats, objective_state, metrics = extra
         gradients = collectives.pmean(gradients, AXIS)
@@ -105,8 +106,11 @@ def make_train_step(
         )
         return state, {"loss": loss, **metrics}
 
-    def many_steps(state, features, labels, key, rows):
-        body = functools.partial(one_step, features, labels, key)
+    def many_steps(state, inputs, labels, key, rows):
+        body = functools.partial(one_step, inputs, labels, key)
+        if rows.shape[0] == 1:  # No loop around it, see `runs_slowly_in_loops`.
+            state, metrics = body(state, rows[0])
+            return state, jax.tree.map(lambda x: x[None], metrics)
         return lax.scan(body, state, rows)
 
     return jax.pmap(
@@ -119,19 +123,56 @@ def make_train_step(
     )
 
 
+def take(inputs: Any, rows: jax.Array) -> Any:
+    """Rows of a data set's inputs as a model wants them: uint8 becomes 0 to 1."""
+
+    def of_leaf(leaf):
+        taken = leaf[rows]
+        return taken / jnp.float32(255) if taken.dtype == jnp.uint8 else taken
+
+    return jax.tree.map(of_leaf, inputs)
+
+
+def make_views(
+    inputs: Any, augment: Callable | None, key: jax.Array, places: jax.Array
+) -> Any:
+    """Views ``[b, V, ...]`` of every leaf; what is not an image is repeated."""
+    if augment is None:
+        return jax.tree.map(lambda x: x[:, None], inputs)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+    if not isinstance(inputs, dict):
+        return jax.vmap(augment)(keys, inputs)
+    views = {"image": jax.vmap(augment)(keys, inputs["image"])}
+    num_views = views["image"].shape[1]
+    return views | {
+        name: jnp.repeat(x[:, None], num_views, axis=1)
+        for name, x in inputs.items()
+        if name != "image"
+    }
+
+
+def runs_slowly_in_loops(params: Any, devices: tuple[jax.Device, ...]) -> bool:
+    """Whether one step a call is faster than a scan over many.
+
+    On CPUs XLA computes convolutions inside a loop with a slow fallback: the step of
+    `models.ConvNet` on 32 spectrograms took 109 ms so, and 5.5 ms outside.
+    """
+    has_convolutions = any(leaf.ndim > 2 for leaf in jax.tree.leaves(params))
+    return devices[0].platform == "cpu" and has_convolutions
+
+
 @functools.lru_cache(maxsize=64)
 def make_embed(
     model: nn.Module, *, devices: tuple[jax.Device, ...] | None = None
 ) -> Callable:
-    """Build the compiled forward pass ``(state, features, rows [devices, b])``.
+    """Build the compiled forward pass ``(variables, inputs, rows [devices, b])``.
 
     Returns:
       A function that gives the embeddings ``[devices, b, D]`` of those rows.
     """
 
-    def embed(state, features, rows):
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return model.apply(variables, features[rows], train=False)
+    def embed(variables, inputs, rows):
+        return model.apply(variables, take(inputs, rows), train=False)
 
     return jax.pmap(embed, in_axes=(None, None, 0), devices=devices)
 
@@ -148,17 +189,17 @@ _EMBED_ROWS = 512
 
 def embedder(
     model: nn.Module,
-    state: State,
-    features: np.ndarray,
+    variables: Any,
+    inputs: Any,
     *,
     devices: tuple[jax.Device, ...] | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Bind a trained encoder to the features of a data set.
+    """Bind a trained encoder to the inputs of a data set.
 
     Args:
       model: encoder, called with ``train=False``.
-      state: its parameters.
-      features: ``[N, ...]``, placed on the devices once.
+      variables: its parameters and statistics, `State.variables`.
+      inputs: `Dataset.inputs`, placed on the devices once.
       devices: devices that share the work; None: all local ones.
 
     Returns:
@@ -166,14 +207,14 @@ def embedder(
     """
     devices = devices or tuple(jax.local_devices())
     forward = make_embed(model, devices=devices)
-    state, features = replicate((state, features), devices=devices)
+    variables, inputs = replicate((variables, inputs), devices=devices)
     size = _EMBED_ROWS * len(devices)
 
     def embed(rows: np.ndarray) -> np.ndarray:
         rows = np.asarray(rows, np.int32)
         padded = np.pad(rows, (0, -len(rows) % size), mode="edge")
         parts = [
-            np.asarray(forward(state, features, part.reshape(len(devices), -1)))
+            np.asarray(forward(variables, inputs, part.reshape(len(devices), -1)))
             for part in padded.reshape(-1, size)
         ]
         embeddings = np.concatenate(parts).reshape(len(padded), -1)

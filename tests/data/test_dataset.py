@@ -39,6 +39,41 @@ def test_replace_keeps_what_training_may_see():
     np.testing.assert_array_equal(dataset.train_labels, hidden)
 
 
+def test_bytes_stay_bytes_and_stand_for_0_to_1():
+    images = np.arange(36, dtype=np.uint8).reshape(6, 2, 3) * 7
+    dataset = make(features=images)
+    assert dataset.features is images
+    floats = dataset.float_features()
+    assert floats.dtype == np.float32 and floats.shape == images.shape
+    assert floats[5, 1, 2] == np.float32(245 / 255) and floats.max() <= 1
+    some = dataset.float_features(np.array([4, 1]))
+    np.testing.assert_array_equal(some, floats[[4, 1]])
+    for kind in (np.int8, np.uint16, np.float64, bool):
+        other = make(features=images.astype(kind)).features
+        np.testing.assert_array_equal(other, images.astype(kind))
+        assert other.dtype == np.float32
+
+
+def test_float_features_of_floats_are_the_features():
+    dataset = make()
+    assert dataset.float_features() is dataset.features
+    np.testing.assert_array_equal(
+        dataset.float_features([2, 0]), dataset.features[[2, 0]]
+    )
+
+
+def test_inputs_come_with_sizes_where_there_are_any():
+    plain = make()
+    assert plain.inputs is plain.features and plain.sizes is None
+    sizes = [[10 + row, 20 - row] for row in range(6)]
+    dataset = make(sizes=sizes)
+    assert set(dataset.inputs) == {"image", "size"}
+    assert dataset.inputs["image"] is dataset.features
+    assert dataset.inputs["size"] is dataset.sizes
+    assert dataset.sizes.dtype == np.float32
+    np.testing.assert_array_equal(dataset.sizes, sizes)
+
+
 def test_missing_split_lists_the_ones_there_are():
     dataset = make(splits={"train": [0], "test": [1]})
     with pytest.raises(UserError, match="no split 'validation'.*'train', 'test'"):
@@ -49,6 +84,12 @@ def labels_with(row, level, value):
     labels = make().labels.copy()
     labels[row, level] = value
     return labels
+
+
+def sizes_with(row, size):
+    sizes = np.full((6, 2), 32.0)
+    sizes[row] = size
+    return sizes
 
 
 def nan_at(row):
@@ -73,6 +114,11 @@ def nan_at(row):
         ({"labels": labels_with(1, 0, -1)}, "row 1 is known at level 1 but not"),
         ({"labels": labels_with(1, 0, 1)}, "labels row 1 puts 'y' under 'b'"),
         ({"train_labels": labels_with(3, 1, 0)}, "train_labels row 3 puts 'x' under"),
+        ({"sizes": np.ones((6, 3))}, r"sizes must have shape \(6, 2\)"),
+        ({"sizes": sizes_with(4, (7, 0))}, "sizes row 4 is 7 x 0, accepted are pos"),
+        ({"sizes": sizes_with(1, (-3, 5))}, "sizes row 1 is -3 x 5"),
+        ({"sizes": sizes_with(5, (np.nan, 5))}, "sizes row 5 is nan x 5"),
+        ({"sizes": sizes_with(5, (4, np.inf))}, "sizes row 5 is 4 x inf"),
         ({"splits": {"test": [0]}}, "splits must be 'train' and"),
         ({"splits": {"train": [0], "dev": [1]}}, r"got \['dev', 'train'\]"),
         ({"splits": {"train": []}}, "split 'train' must be a non-empty list"),

@@ -22,11 +22,28 @@ def test_loads_by_name(tmp_path):
     assert data.load("npz", data_path=tmp_path / "own.npz").hierarchy.num_levels == 1
 
 
+def test_the_seed_goes_to_random_splits_only(monkeypatch):
+    calls = []
+    for name, loader in data.LOADERS.items():
+        fake = loader._replace(load=lambda *place, **options: calls.append(options))
+        monkeypatch.setitem(data.LOADERS, name, fake)
+        data.load(name, data_dir="x", data_path="y", seed=7)
+    seeded = {
+        name
+        for name, options in zip(data.LOADERS, calls, strict=True)
+        if options.get("seed") == 7
+    }
+    assert seeded == {"cifar100", "nabirds", "micro_s", "micro_l", "meso_z"}
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("gm_note", {}, "unknown data set 'gm_note', did you mean 'gm_notes'"),
-        ("zzz", {}, "There are digits, gm_notes, npz, psb, tut2016"),
+        ("zzz", {}, "There are cifar100, digits, gm_notes, meso_z, .*, tut2016$"),
+        ("cifar100", {}, "needs data_dir, the folder that .*hierjax.data.prepare"),
+        ("micro_s", {}, "'micro_s' needs data_dir"),
+        ("cifar100", {"data_dir": "x", "fold": 1}, "one split only"),
         ("psb", {}, "'psb' needs data_dir, the folder with psb_points1024.npz"),
         ("tut2016", {}, "needs data_dir, the folder with tut2016_vggish.npz, made"),
         ("npz", {"data_dir": "x"}, "'npz' needs data_path"),

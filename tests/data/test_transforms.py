@@ -61,6 +61,46 @@ def test_standardize_uses_training_rows_only(toy):
         )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        transforms.standardize,
+        lambda dataset: transforms.pca(dataset, 3),
+        lambda dataset: transforms.add_noise(dataset, 0.5, seed=1),
+    ],
+)
+def test_bytes_are_changed_as_the_floats_they_stand_for(toy, change):
+    images = np.random.default_rng(1).integers(0, 256, (40, 2, 3), dtype=np.uint8)
+    sizes = np.arange(1, 81).reshape(40, 2)
+    as_bytes = dataclasses.replace(toy, features=images, sizes=sizes)
+    as_floats = dataclasses.replace(toy, features=images / np.float32(255))
+    done = change(as_bytes)
+    assert_same_but(as_bytes, done, "features")
+    assert done.features.dtype == np.float32
+    np.testing.assert_array_equal(done.features, change(as_floats).features)
+    np.testing.assert_array_equal(done.sizes, sizes)
+
+
+def test_keeping_a_part_of_the_training_rows(toy):
+    first = transforms.keep_train(toy, 9, seed=0)
+    assert_same_but(toy, first, "splits")
+    assert set(first.splits) == set(toy.splits)
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(first.rows(split), toy.rows(split))
+    kept = first.rows("train").tolist()
+    assert len(kept) == 9 and kept == sorted(set(kept)) and set(kept) <= set(range(28))
+    assert kept == transforms.keep_train(toy, 9, seed=0).rows("train").tolist()
+    assert transforms.keep_train(toy, 28, seed=3).rows("train").tolist() == [*range(28)]
+    times = np.zeros(28)
+    for seed in range(400):
+        times[transforms.keep_train(toy, 7, seed).rows("train")] += 1
+    # A quarter of the draws each, within 5 standard deviations.
+    assert abs(times - 100).max() < 5 * (400 * 0.25 * 0.75) ** 0.5
+    for count in (0, 29):
+        with pytest.raises(UserError, match=f"toy: there are 28 .* got {count}"):
+            transforms.keep_train(toy, count, seed=0)
+
+
 def test_refit(toy):
     done = transforms.refit(toy)
     assert_same_but(toy, done, "splits")

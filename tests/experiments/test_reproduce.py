@@ -1,14 +1,17 @@
 """Tables: run, cut off, continued, rendered; the committed ones render again."""
 
+import dataclasses
 import json
 import pathlib
 
 import numpy as np
 import pytest
 
-from experiments import render, reproduce, tables
+from experiments import class_render, render, reproduce, tables
 from experiments.presets import PRESETS
 from experiments.runs import read_json
+from experiments.tables import rank_based
+from hierjax import metrics
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 
@@ -22,16 +25,15 @@ def small_table(monkeypatch):
         for row in table.rows
         if row.name in ("init", "quadruplet", "rbl_random_hierarchy")
     ]
-    blocks = [
-        tables.Block("gm_notes/seen", {"dataset": "gm_notes"}, seeds=2),
-        tables.Block("gm_notes/unseen", {"dataset": "gm_notes"}, folds=2),
-        tables.Block("nsynth", {"dataset": "nsynth"}),
-    ]
-    blocks[1].fields["protocol"] = "unseen"
-    small = tables.Table("rank_based", "small", tuple(blocks), tuple(rows))
+    scales = {"cpu": {"batch_size": 12, "num_steps": 20, "eval_every": 10}}
+    unseen = {"dataset": "gm_notes", "protocol": "unseen"}
+    blocks = (
+        tables.Block("gm_notes/seen", {"dataset": "gm_notes"}, seeds=2, scales=scales),
+        tables.Block("gm_notes/unseen", unseen, folds=2, scales=scales),
+        tables.Block("nsynth", {"dataset": "nsynth"}, scales=scales),
+    )
+    small = tables.Table("rank_based", "small", blocks, tuple(rows))
     monkeypatch.setitem(reproduce.TABLES, "rank_based", small)
-    steps = {"batch_size": 12, "num_steps": 20, "eval_every": 10}
-    monkeypatch.setitem(tables.SCALES, "cpu", steps)
     return small
 
 
@@ -81,7 +83,7 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
     assert unseen["rows"]["init"]["folds"] == 2 and unseen["units"] == 64
 
     # Jobs of other settings are not mixed in.
-    tables.SCALES["cpu"]["num_steps"] = 30
+    small_table.blocks[0].scales["cpu"]["num_steps"] = 30
     assert run(reproduce, *arguments, "--datasets=gm_notes/seen") == 2
     assert "other settings" in capsys.readouterr().err
 
@@ -132,10 +134,90 @@ def test_a_workdir_holds_one_scale(fails, tmp_path):
 def test_every_trained_row_has_the_same_number_of_trials():
     for table in tables.TABLES.values():
         for row in table.rows:
-            trained = row.fields["loss"] != "none"
-            assert len(row.grid) == (tables.NUM_TRIALS if trained else 4)
+            if table.measured == "neighbors":
+                trials = rank_based.NUM_TRIALS if row.fields["loss"] != "none" else 4
+            elif row.fields["loss"] in ("none", "untrained"):
+                trials = 1
+            else:
+                trials = 8 if row.name.endswith("_scale") else 2
+            assert len(row.grid) == trials
             settings = [tuple(sorted(trial.items())) for trial in row.grid]
             assert len(set(settings)) == len(settings)
+
+
+def test_a_rate_that_the_scale_sets_is_not_tuned():
+    table = tables.TABLES["class_hierarchies"]
+    rows = {row.name: row for row in table.rows}
+    gm_notes, cifar = table.blocks[:2]
+    assert len(tables.trials(gm_notes, rows["proxydr"], "cpu")) == 2
+    assert tables.trials(cifar, rows["proxydr"], "cpu") == ({},)
+    scales = tables.trials(cifar, rows["proxydr_scale"], "cpu")
+    assert scales == tuple({"scale": scale} for scale in (5.0, 10.0, 20.0, 40.0))
+    assert tables.cell_seeds(gm_notes, rows["proxydr"]) == list(range(10))
+    assert tables.cell_seeds(gm_notes, rows["softmax"]) == list(range(5))
+    assert len(tables.cell_rows(cifar, table, "cpu")) == 6
+    assert len(tables.cell_rows(cifar, table, "paper")) == 16
+
+
+@pytest.fixture
+def small_class_table(monkeypatch):
+    """A table of classes that takes seconds."""
+    table = tables.TABLES["class_hierarchies"]
+    settings = table.blocks[0].scales["cpu"]
+    short = {"num_steps": 20, "eval_every": 10, "model": "linear", "embed_dim": 8}
+    block = dataclasses.replace(
+        table.blocks[0],
+        seeds=2,
+        scales={"cpu": settings | short},
+        fields={"dataset": "gm_notes"},
+    )
+    names = ("softmax", "normface", "proxydr", "proxydr+ema+dynamic")
+    rows = [
+        dataclasses.replace(row, seeds={}) for row in table.rows if row.name in names
+    ]
+    rows += tables.TABLES["random_networks"].rows[:1]
+    rows[-1] = dataclasses.replace(rows[-1], seeds={})
+    small = dataclasses.replace(table, blocks=(block,), rows=tuple(rows))
+    monkeypatch.setitem(reproduce.TABLES, "class_hierarchies", small)
+    return small
+
+
+def test_a_table_of_classes(run, capsys, small_class_table, tmp_path):
+    assert run(reproduce, "--table=class_hierarchies", f"--workdir={tmp_path}") == 0
+    capsys.readouterr()
+    content = read_json(tmp_path / "class_hierarchies.json")
+    assert class_render.markdown(content) == (
+        tmp_path / "class_hierarchies.md"
+    ).read_text()
+    (block,) = content["blocks"]
+    folder = tmp_path / "jobs" / "class_hierarchies" / "gm_notes"
+
+    def values(row, measure):
+        runs = [read_json(folder / row / "fold0" / f"seed{s}.json") for s in (0, 1)]
+        return np.array([run["measures"][measure] for run in runs])
+
+    gamma = block["rows"]["proxydr"]["measures"]["gamma/proxies"]
+    np.testing.assert_allclose(gamma["mean"], values("proxydr", "gamma/proxies").mean())
+    assert "accuracy/proxies" not in block["rows"]["input"]["measures"]
+    assert [entry["row"] for entry in block["comparisons"]] == ["proxydr"]
+    (entry,) = block["comparisons"]
+    difference = values("proxydr", "cost/means") - values("normface", "cost/means")
+    found = entry["differences"]["cost/means"]
+    np.testing.assert_allclose(found["mean"], difference.mean())
+    np.testing.assert_allclose(found["sd"], difference.std(ddof=1))
+
+    # The permutation test's statistic, from the runs' own arrays.
+    def per_class(row, seed):
+        with np.load(folder / row / "fold0" / f"seed{seed}.npz") as arrays:
+            return arrays["class/gamma/proxies"]
+
+    mean = np.mean(
+        [per_class("proxydr", s) - per_class("normface", s) for s in (0, 1)], axis=0
+    )
+    expected = metrics.sign_flip_test(mean)
+    assert entry["class_permutation_p"]["gamma/proxies"] == expected
+    text = class_render.markdown(content)
+    assert "not testable at this scale" in text and "proxydr - normface" in text
 
 
 def test_every_cell_is_a_valid_experiment():
@@ -144,6 +226,15 @@ def test_every_cell_is_a_valid_experiment():
             for row in table.rows:
                 for scale in tables.SCALES:
                     tables.scaled_experiment(block, row, scale, "")
+
+
+def test_the_14_configurations_of_class_hierarchies_are_presets():
+    rows = tables.TABLES["class_hierarchies"].rows[:14]
+    assert len({row.name for row in rows}) == 14
+    for dataset in ("gm_notes", "cifar100", "nabirds", "micro_s", "npz"):
+        for row in rows:
+            preset = PRESETS[f"class_hierarchies/{dataset}/{row.name}"].experiment
+            assert all(getattr(preset, k) == v for k, v in row.fields.items())
 
 
 def test_every_row_of_the_paper_has_a_preset():
@@ -155,5 +246,6 @@ def test_every_row_of_the_paper_has_a_preset():
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/*.json")), ids=lambda p: p.stem)
 def test_committed_tables_render_again(path):
     content = read_json(path)
-    assert path.with_suffix(".md").read_text() == render.markdown(content)
-    assert path.with_suffix(".csv").read_text() == render.comma_separated(content)
+    shown = reproduce.RENDER[content.get("measured", "neighbors")]
+    assert path.with_suffix(".md").read_text() == shown.markdown(content)
+    assert path.with_suffix(".csv").read_text() == shown.comma_separated(content)

@@ -65,7 +65,8 @@ def script(monkeypatch):
     def play(*values):
         left = list(values)
 
-        def measures(embed, data, selection):
+        def measures(embed, data, selection, *, classifier):
+            assert classifier is None
             value = left.pop(0)
             if isinstance(value, BaseException):
                 raise value
@@ -122,11 +123,11 @@ def test_resuming_equals_never_stopping(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", num_devices=2)
     true_measures, calls = evaluation.validation_measures, []
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return true_measures(*arguments)
+        return true_measures(*arguments, **options)
 
     monkeypatch.setattr(evaluation, "validation_measures", interrupted)
     # Checkpoints after steps 20 only: what came since is lost and done again.

@@ -256,7 +256,7 @@ def test_optimizers_equal_optax_with_the_rate_inside(config):
 def test_embedding_is_the_model_in_evaluation_mode():
     model = CONVNET
     state = step_of("convnet views", 4)[1]
-    embed = embedder(model, state, FEATURES)
+    embed = embedder(model, state.variables, FEATURES)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     for rows in ([3], [5, 5, 0, 63, 1], BATCHES[0]):
         expected = model.apply(variables, FEATURES[np.array(rows)])

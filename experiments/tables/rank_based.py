@@ -1,85 +1,44 @@
-"""What every table is made of: blocks of data, rows of methods, grids of trials."""
+"""Tables of the rank-based loss: their data, rows and grids."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable
-
-import numpy as np
+import functools
 
 from experiments import published
-from experiments.experiment import Experiment
 from experiments.presets import rank_based
+from experiments.tables.layout import Block, Row, Table, make_grid
 from hierjax.data import gm_notes
-from hierjax.errors import UserError
 
 NUM_TRIALS = 12
 
+SCALES = {
+    "cpu": {
+        "batch_size": rank_based.BATCH_SIZE,
+        "num_steps": 2000,
+        "eval_every": 50,
+        "patience": 20,
+    },
+    # As published where it is known: 12 clips a step, patience of 20 evaluations, and
+    # enough steps for the 7,566 epochs of the published TUT checkpoint.
+    "paper": {
+        "batch_size": 12,
+        "num_steps": 302_640,
+        "eval_every": 40,
+        "patience": 20,
+    },
+}
 
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A data set under one protocol: the rows of a table that may be compared.
+_block = functools.partial(Block, scales=SCALES)
 
-    Attributes:
-      name: such as 'tut2016/location'.
-      fields: fields of the experiment that name the data and change the input.
-      folds: folds of the protocol; every query is tested in one of them.
-      seeds: number of seeds by default.
-      refit: train the final runs on training and validation rows together, for the
-        tuned number of steps. Otherwise they stop early on validation.
-      tuned_on: block whose tuning is used, where this one has no validation of its
-        own kind.
-      published: the published numbers for it, by row.
-      note: printed under the block.
-      strata: gives a number for every row of the data, such as its pitch; the finest
-        k-NN accuracy is then also reported by it.
-    """
-
-    name: str
-    fields: dict
-    folds: int = 1
-    seeds: int = 5
-    refit: bool = True
-    tuned_on: "Block | None" = None
-    published: dict = dataclasses.field(default_factory=dict)
-    note: str = ""
-    strata: Callable[[], np.ndarray] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A method: what it changes, and the trials among which validation chooses."""
-
-    name: str
-    fields: dict
-    grid: tuple[dict, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Blocks times rows, and the rows that the others are compared with."""
-
-    name: str
-    title: str
-    blocks: tuple[Block, ...]
-    rows: tuple[Row, ...]
-    baselines: tuple[str, ...] = ("init",)
-    note: str = ""
-
-
-def _grid(**choices: tuple) -> tuple[dict, ...]:
-    """All combinations of the choices; trained rows must have the same number."""
-    combinations = itertools.product(*choices.values())
-    return tuple(dict(zip(choices, values, strict=True)) for values in combinations)
-
-
-_RATES_AND_SIZES = _grid(learning_rate=(0.01, 0.1, 1.0, 10.0), embed_dim=(3, 16, 64))
-_MARGINS_OF_TUPLETS = _grid(
+_RATES_AND_SIZES = make_grid(
+    learning_rate=(0.01, 0.1, 1.0, 10.0), embed_dim=(3, 16, 64)
+)
+_MARGINS_OF_TUPLETS = make_grid(
     learning_rate=(0.1, 1.0, 10.0), embed_dim=(16, 64), margin_inner=(0.2, 0.8)
 )
-_MARGINS_OF_TRIPLETS = _grid(
+_MARGINS_OF_TRIPLETS = make_grid(
     learning_rate=(0.1, 1.0, 10.0), embed_dim=(16, 64), margin=(0.05, 0.5)
 )
-_INPUTS = _grid(standardize=(False, True), distance=("cosine", "euclidean"))
+_INPUTS = make_grid(standardize=(False, True), distance=("cosine", "euclidean"))
 
 
 def _tuplet_trial(trial: dict) -> dict:
@@ -114,7 +73,7 @@ _LEAK = (
     "Published silhouettes of init are not those of the shipped data (.06 / .22 "
     "cosine); how they were computed is unpublished. Published k-NN of init is."
 )
-_TUT_AUTHORS = Block(
+_TUT_AUTHORS = _block(
     "tut2016/authors",
     {"dataset": "tut2016", "protocol": "authors"},
     seeds=10,
@@ -122,19 +81,19 @@ _TUT_AUTHORS = Block(
     published=published.RANK_BASED["tut2016"],
     note=_LEAK,
 )
-_TUT_LOCATION = Block(
+_TUT_LOCATION = _block(
     "tut2016/location",
     {"dataset": "tut2016", "protocol": "location"},
     folds=5,
     note="Five folds grouped by recording location: what we claim is decided here.",
 )
-_GM_SEEN = Block(
+_GM_SEEN = _block(
     "gm_notes/seen",
     {"dataset": "gm_notes", "protocol": "seen"},
     note="Test pitches 51 and 67, of instruments heard in training at other pitches.",
     strata=gm_notes.pitches,
 )
-_PSB = Block(
+_PSB = _block(
     "psb",
     {"dataset": "psb"},
     note="Four levels. Base classes of the test split are mostly not in training, "
@@ -144,7 +103,7 @@ _PSB = Block(
 
 
 def _own_file(dataset: str, published_rows: dict) -> Block:
-    return Block(
+    return _block(
         dataset,
         {"dataset": dataset},
         published=published_rows,
@@ -165,7 +124,7 @@ _GRID_NOTE = (
 )
 
 
-def _all_tables() -> tuple[Table, ...]:
+def _without_notes() -> tuple[Table, ...]:
     return (
         Table(
             "rank_based",
@@ -186,14 +145,14 @@ def _all_tables() -> tuple[Table, ...]:
             "rank_based_unseen",
             "Rank-based loss, leaf classes never seen in training",
             (
-                Block(
+                _block(
                     "gm_notes/unseen",
                     {"dataset": "gm_notes", "protocol": "unseen"},
                     folds=4,
                     note="Four folds of held-out instruments, all 128 covered; tuned "
                     "on further unseen instruments.",
                 ),
-                Block(
+                _block(
                     "tut2016/unseen",
                     {"dataset": "tut2016", "protocol": "unseen"},
                     folds=3,
@@ -246,34 +205,9 @@ def _all_tables() -> tuple[Table, ...]:
     )
 
 
-TABLES = {
-    table.name: dataclasses.replace(table, note=f"{table.note} {_GRID_NOTE}".strip())
-    for table in _all_tables()
-}
-
-SCALES = {
-    "cpu": {
-        "batch_size": rank_based.BATCH_SIZE,
-        "num_steps": 2000,
-        "eval_every": 50,
-        "patience": 20,
-    },
-    # As published where it is known: 12 clips a step, patience of 20 evaluations, and
-    # enough steps for the 7,566 epochs of the published TUT checkpoint.
-    "paper": {
-        "batch_size": 12,
-        "num_steps": 302_640,
-        "eval_every": 40,
-        "patience": 20,
-    },
-}
-
-
-def scaled_experiment(block: Block, row: Row, scale: str, data_dir: str) -> Experiment:
-    """The experiment of a cell before tuning."""
-    try:
-        return Experiment(
-            **{"data_dir": data_dir, **SCALES[scale], **row.fields, **block.fields}
-        )
-    except TypeError as error:
-        raise UserError(f"{block.name}/{row.name}: {error}") from None
+def tables() -> tuple[Table, ...]:
+    """All tables of this paper."""
+    return tuple(
+        dataclasses.replace(table, note=f"{table.note} {_GRID_NOTE}".strip())
+        for table in _without_notes()
+    )

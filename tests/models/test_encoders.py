@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hierjax import models
+from hierjax.errors import UserError
+from hierjax.models.encoders import UniformDense
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 6, 5)).astype(np.float32)
 AXIS = "devices"
@@ -31,7 +33,8 @@ def test_embeddings_are_the_normalised_head_of_the_features(name):
     head = variables["params"]["head"]
     expected = np.asarray(features) @ head["kernel"] + head["bias"]
     raw = model.clone(normalize=False)
-    np.testing.assert_allclose(raw.apply(variables, INPUTS), expected, atol=1e-5)
+    found = jax.jit(raw.apply)(variables, INPUTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     embeddings = apply(variables, INPUTS)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
@@ -50,7 +53,7 @@ def test_features_of_the_mlp():
 def test_integer_inputs_are_accepted():
     images = np.arange(8 * 6 * 5, dtype=np.uint8).reshape(8, 6, 5)
     for name, model in MODELS.items():
-        embeddings = model.apply(variables_of(name), images)
+        embeddings = jax.jit(model.apply)(variables_of(name), images)
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
 
 
@@ -106,3 +109,69 @@ def test_evaluation_uses_the_running_statistics_row_by_row():
     np.testing.assert_allclose(
         model.apply(variables, INPUTS[3:5]), together[3:5], atol=1e-6
     )
+
+
+def test_a_dict_gives_what_its_image_gives():
+    inputs = {"image": INPUTS, "size": np.full((8, 2), 7)}
+    for name, model in MODELS.items():
+        for method in ("features", "__call__"):
+            apply = jax.jit(functools.partial(model.apply, method=method))
+            expected = apply(variables_of(name), INPUTS)
+            np.testing.assert_array_equal(apply(variables_of(name), inputs), expected)
+
+
+def test_size_information_is_added_before_normalising():
+    model = MODELS["linear"].clone(size_inform=True)
+    sizes = np.random.default_rng(1).integers(1, 500, (8, 2))
+    inputs = {"image": INPUTS, "size": sizes}
+    variables = jax.jit(model.init)(jax.random.key(0), inputs)
+    params = jax.device_get(variables["params"])
+    assert params["size_head"]["kernel"].shape == (2, 3)
+    apply = jax.jit(model.apply)
+    found = apply(variables, inputs)
+    for row in range(8):
+        expected = (
+            INPUTS[row].ravel() @ params["head"]["kernel"]
+            + params["head"]["bias"]
+            + np.log(sizes[row]) @ params["size_head"]["kernel"]
+            + params["size_head"]["bias"]
+        )
+        expected /= np.linalg.norm(expected)
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+    other = apply(variables, {"image": INPUTS, "size": sizes[::-1].copy()})
+    assert np.abs(other - found).max() > 0.01
+
+
+@pytest.mark.parametrize("inputs", [INPUTS, {"image": INPUTS}])
+def test_size_information_without_sizes_is_an_error(inputs):
+    model = MODELS["linear"].clone(size_inform=True)
+    with pytest.raises(UserError, match=r"size_inform needs .* 'size' \[B, 2\]"):
+        model.init(jax.random.key(0), inputs)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet"])
+def test_bfloat16_is_close_to_float32_and_keeps_float32_parameters(name):
+    model, variables = MODELS[name], variables_of(name)
+    half = model.clone(dtype="bfloat16")
+    made = jax.eval_shape(half.init, jax.random.key(0), INPUTS)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(made))
+    found, expected = (jax.jit(m.apply)(variables, INPUTS) for m in (half, model))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    assert np.abs(found - expected).max() > 0
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+def test_the_flattened_input_is_not_rounded():
+    half = MODELS["linear"].clone(dtype=jnp.bfloat16)
+    features = half.apply(variables_of("linear"), INPUTS, method="features")
+    np.testing.assert_array_equal(features, INPUTS.reshape(8, 30))
+
+
+def test_uniform_dense_starts_as_pytorch_does():
+    layer = UniformDense(2000)
+    variables = jax.jit(layer.init)(jax.random.key(0), np.ones((1, 25)))
+    for leaf in variables["params"].values():
+        assert np.abs(leaf).max() <= 0.2
+        np.testing.assert_allclose(np.std(leaf), 0.2 / np.sqrt(3), rtol=0.05)
+    assert variables["params"]["bias"].shape == (2000,)

@@ -1,20 +1,18 @@
-"""Measure embeddings against the label tree: exact values over whole splits."""
+"""Neighbours and clusters of embeddings at every level of the tree."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
-from hierjax.errors import UserError
+from hierjax.evaluation.queries import Embed, correct, mean_measures, with_average
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
 
 MAX_NEIGHBORS = 40
 """The number of neighbours is chosen from 1 to this, as in Nolasco & Stowell."""
-
-Embed = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,56 +48,6 @@ class Evaluation:
         }
 
 
-def _selections(hierarchy: Hierarchy) -> list[str]:
-    places = (*hierarchy.level_names, "average")
-    return [f"{kind}/{place}" for kind in ("silhouette", "nn") for place in places]
-
-
-def check_selection(selection: str, hierarchy: Hierarchy) -> None:
-    """Require the name of a validation measure.
-
-    Raises:
-      UserError: listing the names there are.
-    """
-    if selection not in _selections(hierarchy):
-        raise UserError(
-            f"selection {selection!r} is not one of {', '.join(_selections(hierarchy))}"
-        )
-
-
-def _with_average(name: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Prefix the levels with the measure's name and add the mean over levels."""
-    result = {f"{name}/{level}": value for level, value in values.items()}
-    result[f"{name}/average"] = _mean_of_known(np.stack(list(values.values())))
-    return result
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis without NaN; NaN where nothing is known."""
-    known = ~np.isnan(values)
-    totals = np.where(known, values, 0.0).sum(0)
-    return np.where(known.any(0), totals / np.maximum(known.sum(0), 1), np.nan)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean without NaN, NaN if nothing is left."""
-    return float(_mean_of_known(values))
-
-
-def _measures(per_query: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means over queries; an average over levels is the mean of the levels' means.
-
-    Where labels are incomplete the levels have different numbers of queries, and
-    averaging query by query would weigh the levels by them.
-    """
-    measures = {name: _mean(values) for name, values in per_query.items()}
-    for average in [name for name in measures if name.endswith("/average")]:
-        prefix = average.removesuffix("average")
-        levels = [k for k in measures if k.startswith(prefix) and k != average]
-        measures[average] = _mean(np.array([measures[level] for level in levels]))
-    return measures
-
-
 def silhouettes(
     embeddings: np.ndarray,
     labels: np.ndarray,
@@ -113,37 +61,7 @@ def silhouettes(
         level: metrics.silhouette_samples(embeddings, labels[:, i], distance=distance)
         for i, level in enumerate(hierarchy.level_names)
     }
-    return _with_average(name, values)
-
-
-def _correct(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """1 where right, 0 where wrong, NaN where the truth is unknown."""
-    return np.where(true < 0, np.nan, (predicted == true).astype(np.float64))
-
-
-def validation_measures(
-    embed: Embed, data: Dataset, selection: str
-) -> dict[str, float]:
-    """The quick measures that training selects on, over the validation split.
-
-    Silhouettes always; nearest-neighbour accuracies, which need the training split
-    embedded as well, only if ``selection`` asks for them.
-    """
-    rows = data.rows("validation")
-    queries, labels = embed(rows), data.labels[rows]
-    values = silhouettes(queries, labels, data.hierarchy)
-    if selection.startswith("nn/"):
-        gallery_rows = data.rows("train")
-        nearest, _ = metrics.nearest_neighbors(queries, embed(gallery_rows), 1)
-        predicted = data.labels[gallery_rows[nearest[:, 0]]]
-        values |= _with_average(
-            "nn",
-            {
-                level: _correct(predicted[:, i], labels[:, i])
-                for i, level in enumerate(data.hierarchy.level_names)
-            },
-        )
-    return _measures(values)
+    return with_average(name, values)
 
 
 def choose_neighbors(
@@ -218,15 +136,15 @@ def evaluate(
         k = neighbors[level]
         votes = gallery_labels[nearest[:, :k], level]
         predicted = metrics.knn_predictions(votes, [k])[0]
-        by_neighbors[name] = _correct(predicted, labels[:, level])
+        by_neighbors[name] = correct(predicted, labels[:, level])
         means = metrics.nearest_mean_predictions(
             queries, gallery, gallery_labels[:, level], distance=distance
         )
-        by_means[name] = _correct(means, labels[:, level])
-    per_query |= _with_average("knn", by_neighbors)
-    per_query |= _with_average("nearest_mean", by_means)
+        by_means[name] = correct(means, labels[:, level])
+    per_query |= with_average("knn", by_neighbors)
+    per_query |= with_average("nearest_mean", by_means)
 
-    measures = _measures(per_query)
+    measures = mean_measures(per_query)
     # `predicted` is that of the last level: the classes.
     for name, tree_distance in (
         ("hops", hierarchy.path_length()),

@@ -1,0 +1,294 @@
+"""What class representatives and class scores know of the tree.
+
+The measures of Kim et al. 2023, "Class hierarchies in classification-based metric
+learning" (arXiv 2301.11065), for two kinds of representatives: the *proxies* a method
+learned (W in the paper), and the *means* of the training embeddings of each class.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from hierjax import metrics
+from hierjax.data.dataset import Dataset
+from hierjax.evaluation.queries import Embed, correct, mean_measures
+from hierjax.hierarchy import Hierarchy
+from hierjax.metrics import Interval
+
+TOP_K = 5
+"""Classes that a ranking of classes is judged by, fewer on trees with fewer."""
+SIMILARITY_RANKS = (1, 50, 100, 150, 200, 250)
+"""Ranks at which the hierarchical similarity of neighbours is reported."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """Class scores and representatives of a trained objective.
+
+    Attributes:
+      scores: ``(embeddings [B, D], representatives [C, D] or None) -> [B, C]``; None
+        stands for the method's own.
+      representatives: ``[C, D]``.
+    """
+
+    scores: Callable[..., np.ndarray]
+    representatives: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassEvaluation:
+    """Measures of one split.
+
+    Attributes:
+      measures: name to value, NaN where undefined. ``<measure>/<kind>`` with kind
+        'proxies' or 'means'; ``similarity@<k>`` and ``similarity_area`` are of the
+        embeddings alone.
+      per_query: the value of every query ``[Q]`` for measures that are means over
+        queries.
+      per_class: ``gamma/<kind>``: the value of every class ``[C]``.
+      representatives: kind to ``[C, D]``; NaN rows for classes without training rows.
+      rows: ``[Q]`` rows of the data set that were the queries.
+      untrained_classes: names of classes without a training row.
+      untested_classes: names of classes without a query.
+    """
+
+    measures: dict[str, float]
+    per_query: dict[str, np.ndarray]
+    per_class: dict[str, np.ndarray]
+    representatives: dict[str, np.ndarray]
+    rows: np.ndarray
+    units: np.ndarray
+    untrained_classes: tuple[str, ...]
+    untested_classes: tuple[str, ...]
+
+    def intervals(self, *, num_resamples: int = 2000) -> dict[str, Interval]:
+        """95 % bootstrap intervals over units of the per-query measures."""
+        return {
+            name: metrics.bootstrap_interval(
+                values, units=self.units, num_resamples=num_resamples
+            )
+            for name, values in self.per_query.items()
+        }
+
+
+def class_means(
+    embeddings: np.ndarray, class_ids: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Direction of the mean unit embedding of every class.
+
+    Args:
+      embeddings: ``[N, D]``.
+      class_ids: ``[N]``, -1 for unknown.
+      num_classes: C.
+
+    Returns:
+      float64 ``[C, D]`` unit rows, NaN for a class without a row. (The published code
+      puts a random vector there.)
+    """
+    known = class_ids >= 0
+    units = metrics.unit_rows(embeddings[known])
+    means = metrics.class_means(units, class_ids[known], num_classes)
+    present = np.bincount(class_ids[known], minlength=num_classes) > 0
+    return np.where(present[:, None], metrics.unit_rows(means), np.nan)
+
+
+def evaluate_classes(
+    embed: Embed,
+    data: Dataset,
+    *,
+    classifier: Classifier | None = None,
+    split: str = "test",
+    official: bool = False,
+    num_permutations: int = 999,
+) -> ClassEvaluation:
+    """Every measure of the class-hierarchies paper on one split.
+
+    Args:
+      embed: ``rows [N] -> embeddings [N, D]``.
+      data: labels, tree and splits. Class means come from the training split.
+      classifier: what the method learned; None where there is none (raw inputs,
+        untrained networks): only class means are measured then, and scores are cosines.
+      split: queries.
+      official: the published behaviour of the measures that have another one.
+      num_permutations: of the Mantel test; 0 leaves it out.
+
+    Returns:
+      A `ClassEvaluation`.
+    """
+    hierarchy = data.hierarchy
+    train_rows, rows = data.rows("train"), data.rows(split)
+    train_ids, ids = data.labels[train_rows, -1], data.labels[rows, -1]
+    queries = embed(rows)
+    train_embeddings = embed(train_rows)
+    kinds = {"means": class_means(train_embeddings, train_ids, hierarchy.num_classes)}
+    scores = {"means": _scores_by(kinds["means"], queries, classifier)}
+    if classifier is not None:
+        own = np.asarray(classifier.representatives, np.float64)
+        kinds = {"proxies": own, **kinds}
+        scores = {"proxies": np.asarray(classifier.scores(queries)), **scores}
+
+    per_query, measures, per_class = {}, {}, {}
+    for kind, representatives in kinds.items():
+        queried = _query_measures(scores[kind], ids, hierarchy, official)
+        found = _structure(representatives, hierarchy, official, num_permutations)
+        if classifier is not None:
+            found |= _calibration(scores[kind], queried["accuracy"], official)
+        per_query |= {f"{name}/{kind}": values for name, values in queried.items()}
+        measures |= {f"{name}/{kind}": value for name, value in found.items()}
+        per_class[f"gamma/{kind}"] = metrics.per_class_gamma(
+            metrics.representative_distances(representatives), hierarchy.path_length()
+        )
+    per_query |= _neighbor_similarity(queries, ids, hierarchy, official)
+    variances = metrics.variance_measures(
+        train_embeddings, train_ids, hierarchy.num_classes, official=official
+    )
+    measures |= {f"variance_{name}": value for name, value in variances.items()}
+    if classifier is not None:
+        measures["angle_proxies_means"] = metrics.mean_angle(
+            kinds["proxies"], kinds["means"]
+        )
+    return ClassEvaluation(
+        measures=mean_measures(per_query) | measures,
+        per_query=per_query,
+        per_class=per_class,
+        representatives=kinds,
+        rows=rows,
+        units=data.units[rows],
+        untrained_classes=_absent(train_ids, hierarchy),
+        untested_classes=_absent(ids, hierarchy),
+    )
+
+
+def _absent(class_ids: np.ndarray, hierarchy: Hierarchy) -> tuple[str, ...]:
+    counts = np.bincount(class_ids[class_ids >= 0], minlength=hierarchy.num_classes)
+    return tuple(hierarchy.class_names[c] for c in np.flatnonzero(counts == 0))
+
+
+def _scores_by(
+    means: np.ndarray, queries: np.ndarray, classifier: Classifier | None
+) -> np.ndarray:
+    """Scores with class means; a class without one comes last."""
+    known = ~np.isnan(means).any(axis=1)
+    filled = np.where(known[:, None], means, 0.0)
+    if classifier is None:
+        scores = metrics.unit_rows(queries) @ filled.T
+    else:
+        scores = classifier.scores(queries, filled.astype(np.float32))
+    return np.where(known[None, :], scores, -np.inf)
+
+
+def _query_measures(
+    scores: np.ndarray, ids: np.ndarray, hierarchy: Hierarchy, official: bool
+) -> dict[str, np.ndarray]:
+    """Measures of every query's ranking of the classes."""
+    tree_distance = hierarchy.path_length()
+    top = metrics.top_classes(scores, min(TOP_K, hierarchy.num_classes))
+    by_level = metrics.level_correct(top[:, 0], ids, hierarchy.ancestors)
+    return {
+        "accuracy": correct(top[:, 0], ids),
+        "accuracy@5": metrics.top_k_correct(top, ids),
+        **{
+            f"accuracy_{level}": by_level[:, i]
+            for i, level in enumerate(hierarchy.level_names[:-1])
+        },
+        "cost": metrics.hierarchical_cost(top[:, 0], ids, tree_distance),
+        "distance@5": metrics.hierarchical_distance_at_k(top, ids, tree_distance),
+        "precision@5": metrics.hierarchical_precision(
+            top, ids, tree_distance, official=official
+        ),
+    }
+
+
+def _neighbor_similarity(
+    queries: np.ndarray, ids: np.ndarray, hierarchy: Hierarchy, official: bool
+) -> dict[str, np.ndarray]:
+    """Similarity of the nearest other queries, at the ranks there are."""
+    most = min(SIMILARITY_RANKS[-1], int(np.sum(ids >= 0)) - 1)
+    if most < 2:
+        return {}
+    similarity = metrics.hierarchical_similarity(hierarchy.path_length())
+    values = metrics.similarity_at_k(
+        queries, ids, similarity, max_k=most, official=official
+    )
+    by_rank = {
+        f"similarity@{k}": values[:, k - 1] for k in SIMILARITY_RANKS if k <= most
+    }
+    return by_rank | {"similarity_area": metrics.area_under_similarity(values)}
+
+
+def _calibration(
+    scores: np.ndarray, is_correct: np.ndarray, official: bool
+) -> dict[str, float]:
+    confidence = special.softmax(scores.astype(np.float64), axis=1).max(axis=1)
+    known = ~np.isnan(is_correct)
+    found = metrics.calibration(
+        confidence[known], is_correct[known].astype(bool), official=official
+    )
+    return {f"calibration_{name}": value for name, value in found.items()} | {
+        "calibration_point_biserial": metrics.point_biserial(
+            confidence[known], is_correct[known].astype(bool)
+        )
+    }
+
+
+def _structure(
+    representatives: np.ndarray,
+    hierarchy: Hierarchy,
+    official: bool,
+    num_permutations: int,
+) -> dict[str, float]:
+    """How the distances between representatives agree with the tree."""
+    tree_distance = hierarchy.path_length()
+    learned = metrics.representative_distances(representatives)
+    found = {"gamma": metrics.goodman_kruskal_gamma(learned, tree_distance)}
+    for method in ("spearman", "pearson", "kendall"):
+        found[method] = metrics.mean_correlation(
+            learned, tree_distance, method=method, official=official
+        )
+        found[f"elementwise_{method}"] = metrics.elementwise_correlation(
+            learned, tree_distance, method=method
+        )
+    found["spearman_with_self"] = metrics.mean_correlation(
+        learned, tree_distance, official=True
+    )
+    if num_permutations:
+        _, found["mantel_p"] = metrics.mantel_test(
+            learned, tree_distance, num_permutations=num_permutations
+        )
+    for level, name in enumerate(hierarchy.level_names):
+        retrieved = metrics.representative_retrieval(
+            representatives, hierarchy.ancestors[:, level]
+        )
+        found |= {f"{measure}_{name}": value for measure, value in retrieved.items()}
+    found |= metrics.near_uniformity(representatives)
+    return found | _trees(learned, hierarchy, official)
+
+
+def _trees(
+    learned: np.ndarray, hierarchy: Hierarchy, official: bool
+) -> dict[str, float]:
+    """Agreement of the inferred tree with the true one, over classes that have both."""
+    absent = np.isnan(learned).all(axis=1)
+    if np.sum(~absent) < 3:
+        return {}
+    tree_distance = hierarchy.path_length().astype(np.float64)
+    tree_distance[absent] = tree_distance[:, absent] = np.nan
+    method = "wpgma" if official else "upgma"
+    inferred = metrics.infer_tree(learned, method=method, official=official)
+    true = metrics.infer_tree(tree_distance, method=method, official=official)
+    different, most = metrics.robinson_foulds(inferred, true)
+    recovered = metrics.clade_recovery(inferred, hierarchy)
+    return {
+        "robinson_foulds": different / most if most else float("nan"),
+        "cophenetic_fit": metrics.cophenetic_correlation(inferred, learned),
+        "cophenetic_tree": metrics.cophenetic_correlation(inferred, tree_distance),
+        "clades_overall": recovered["overall"],
+        **{
+            f"clades_{level}": float(share)
+            for level, share in zip(
+                hierarchy.level_names[:-1], recovered["by_level"][:-1], strict=True
+            )
+        },
+    }

@@ -1,0 +1,188 @@
+"""What class representatives look like: their neighbours, spread and variance.
+
+Representatives ``[C, D]`` are one vector a class: learned proxies, or class means.
+They are scaled to length 1 here. A class without one has a NaN row (or a zero vector,
+which has no direction) and is left out, as a query and as a neighbour.
+"""
+
+import numpy as np
+from scipy.spatial.distance import pdist, squareform
+from scipy.special import logsumexp
+
+from hierjax.errors import UserError
+from hierjax.metrics.classification import (
+    checked_ids,
+    checked_rows,
+    class_means,
+    unit_rows,
+)
+from hierjax.metrics.structure import (
+    angles_of_chords,
+    representative_distances,
+    unit_representatives,
+)
+
+
+def representative_retrieval(
+    representatives: np.ndarray, node_ids: np.ndarray
+) -> dict[str, float]:
+    """Whether the nearest representatives of a class lie under the same node.
+
+    Every class queries all others by cosine; those with its node id are relevant, R
+    of them. Musgrave et al. 2020, "A Metric Learning Reality Check". The class itself
+    is removed by index, and of equally near classes the lower id comes first. (The
+    code of Kim et al. 2023 also reports these during training for proxies that it
+    forgets to normalise; its evaluation and this function normalise them.)
+
+    Args:
+      representatives: ``[C, D]``, NaN rows for classes without one.
+      node_ids: ``[C]`` the node of each class on one level, as in
+        ``hierarchy.ancestors[:, level]``.
+
+    Returns:
+      Means over the classes that share their node with another one, NaN if none does:
+      ``precision_at_1`` (the nearest is relevant), ``r_precision`` (the share of
+      relevant ones among the R nearest) and ``map_at_r`` (the mean over those R ranks
+      of the precision up to each rank, counted as 0 where it is not relevant).
+    """
+    distances = representative_distances(representatives)
+    node_ids = checked_ids("node_ids", node_ids, len(distances))
+    known = ~np.isnan(distances.diagonal())
+    distances, nodes = distances[np.ix_(known, known)], node_ids[known]
+    np.fill_diagonal(distances, np.inf)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :-1]
+    relevant = nodes[order] == nodes[:, None]
+    counts = relevant.sum(axis=1)
+    shared = counts > 0
+    if not shared.any():
+        return dict.fromkeys(("precision_at_1", "r_precision", "map_at_r"), np.nan)
+    relevant, counts = relevant[shared], counts[shared]
+    ranks = np.arange(1, len(nodes))
+    hits = relevant & (ranks <= counts[:, None])
+    precisions = np.cumsum(relevant, axis=1) / ranks
+    return {
+        "precision_at_1": float(relevant[:, 0].mean()),
+        "r_precision": float((hits.sum(axis=1) / counts).mean()),
+        "map_at_r": float(((hits * precisions).sum(axis=1) / counts).mean()),
+    }
+
+
+def near_uniformity(representatives: np.ndarray) -> dict[str, float]:
+    """How evenly representatives spread over the sphere.
+
+    The nearest cosines are the objective of Mettes et al. 2019, "Hyperspherical
+    Prototype Networks"; C points at equal angles, the most even spread, have all
+    cosines at -1 / (C - 1) and a mean of norm 0.
+
+    Args:
+      representatives: ``[C, D]``, NaN rows for classes without one; C below counts
+        the others.
+
+    Returns:
+      ``mean_nearest_cosine`` and ``largest_cosine`` (over each class's, and over all,
+      cosines with another class); ``mean_resultant_norm`` (length of the mean unit
+      vector); ``log_sum_exp_cosine`` (over all C^2 cosines, those of classes with
+      themselves included); ``mean_distance``, ``std_distance`` (chords), ``min_angle``,
+      ``max_angle``, ``mean_angle`` and ``std_angle`` (radians) over the pairs of
+      classes, standard deviations with divisor P. With one class all that need a pair
+      are NaN, without any class all.
+    """
+    units = unit_representatives(representatives)
+    units = units[~np.isnan(units).any(axis=1)]
+    names = (
+        *("mean_nearest_cosine", "largest_cosine", "mean_distance", "std_distance"),
+        *("min_angle", "max_angle", "mean_angle", "std_angle"),
+        *("mean_resultant_norm", "log_sum_exp_cosine"),
+    )
+    result = dict.fromkeys(names, float("nan"))
+    if not len(units):
+        return result
+    result["mean_resultant_norm"] = float(np.linalg.norm(units.mean(axis=0)))
+    if len(units) == 1:
+        return result | {"log_sum_exp_cosine": 1.0}
+    chords = pdist(units)
+    cosines = squareform(1 - chords**2 / 2)
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = cosines.max(axis=1)
+    np.fill_diagonal(cosines, 1)
+    angles = angles_of_chords(chords)
+    return result | {
+        "mean_nearest_cosine": float(nearest.mean()),
+        "largest_cosine": float(nearest.max()),
+        "log_sum_exp_cosine": float(logsumexp(cosines)),
+        "mean_distance": float(chords.mean()),
+        "std_distance": float(chords.std()),
+        "min_angle": float(angles.min()),
+        "max_angle": float(angles.max()),
+        "mean_angle": float(angles.mean()),
+        "std_angle": float(angles.std()),
+    }
+
+
+def variance_measures(
+    embeddings: np.ndarray,
+    class_ids: np.ndarray,
+    num_classes: int,
+    *,
+    official: bool = False,
+) -> dict[str, float]:
+    """Variance between and within classes of embeddings scaled to length 1.
+
+    Kim et al. 2023 (arXiv 2301.11065). Classes weigh equally, whatever their sizes.
+
+    Args:
+      embeddings: ``[N, D]`` finite rows; a zero vector stays one.
+      class_ids: ``[N]`` in 0..num_classes-1; rows with -1 are left out.
+      num_classes: C.
+      official: divide by C and C (C - 1) also where classes have no rows, as the
+        published evaluation of CIFAR-100 does; otherwise only classes with rows count.
+
+    Returns:
+      ``inter`` (mean squared distance between the means of two classes, which are not
+      scaled to length 1 again), ``intra`` (mean over classes of the mean squared
+      distance to the class mean) and ``discriminability``, their ratio: infinite
+      where only ``intra`` is 0. NaN where there are no classes, or no two.
+    """
+    embeddings = checked_rows("embeddings", embeddings)
+    class_ids = checked_ids("class_ids", class_ids, len(embeddings))
+    if class_ids.min(initial=-1) < -1 or class_ids.max(initial=-1) >= num_classes:
+        raise UserError(
+            f"class_ids must lie in -1..{num_classes - 1}, found "
+            f"{class_ids.min()}..{class_ids.max()}"
+        )
+    known = class_ids != -1
+    units, ids = unit_rows(embeddings[known]), class_ids[known]
+    counts = np.bincount(ids, minlength=num_classes)
+    means = class_means(units, ids, num_classes)
+    within = np.sum(np.square(units - means[ids]).sum(axis=1) / counts[ids])
+    between = 2 * np.square(pdist(means[counts > 0])).sum()
+    divisor = np.float64(num_classes if official else np.count_nonzero(counts))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inter, intra = between / (divisor * (divisor - 1)), within / divisor
+        ratio = inter / intra
+    return {
+        "inter": float(inter),
+        "intra": float(intra),
+        "discriminability": float(ratio),
+    }
+
+
+def mean_angle(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean angle between two kinds of representatives of the same classes.
+
+    Args:
+      a: ``[C, D]``, say the learned proxies.
+      b: ``[C, D]``, say the class means.
+
+    Returns:
+      Radians, over the classes that have both; NaN if none has.
+    """
+    a, b = unit_representatives(a), unit_representatives(b)
+    if a.shape != b.shape:
+        raise UserError(
+            "both kinds of representatives must have the same shape, found "
+            f"{a.shape} and {b.shape}"
+        )
+    chords = np.linalg.norm(a - b, axis=1)
+    angles = angles_of_chords(chords[~np.isnan(chords)])
+    return float(angles.mean()) if len(angles) else float("nan")

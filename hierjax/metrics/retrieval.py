@@ -1,0 +1,178 @@
+"""Retrieval against the label tree: how similar in class are the nearest rows?
+
+HS@k and its area AHS@K, which Barz and Denzler 2019 ("Hierarchy-based Image Embeddings
+for Semantic Image Retrieval") introduced as hierarchical precision and Kim et al. 2023
+(arXiv 2301.11065) renamed, because HP@k means something else. Computed in blocks of
+queries: memory is O(block N), never [N, N].
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierjax.errors import UserError
+from hierjax.metrics.classification import checked_rows, row_blocks, unit_rows
+from hierjax.metrics.ranking import checked_class_ids, checked_square
+
+
+def hierarchical_similarity(
+    tree_distance: np.ndarray, *, distance: str = "euclidean"
+) -> np.ndarray:
+    """Similarity of classes in [0, 1] from their distance t in the tree.
+
+    It is the inner product of two unit vectors at the distance to which the
+    multidimensional scaling of the same paper maps t.
+
+    Args:
+      tree_distance: ``[C, C]`` hops.
+      distance: ``'euclidean'``, 1 - (t / (1 + t))^2, or ``'arccos'``,
+        cos(pi / 2 * t / (1 + t)).
+
+    Returns:
+      ``[C, C]`` float64; 1 for t = 0, towards 0 for large t.
+    """
+    tree_distance = checked_square("tree_distance", tree_distance)
+    bounded = tree_distance / (1 + tree_distance)
+    if distance == "euclidean":
+        return 1 - bounded**2
+    if distance == "arccos":
+        return np.cos(np.pi / 2 * bounded)
+    raise UserError(f"distance must be euclidean or arccos, found {distance!r}")
+
+
+@partial(jax.jit, static_argnames="k")
+def _nearest(queries, own, gallery, first_copies, *, k):
+    """Gallery rows ``[Q, k]`` by falling product, the lower row first among equals.
+
+    ``own`` ``[Q]`` is the row to leave out, the query itself, ``first_copies`` ``[N]``
+    the first row that equals each row.
+    """
+    products = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
+    # A matrix product may round equal columns differently.
+    products = products[:, first_copies]
+    itself = own[:, None] == jnp.arange(len(gallery))[None, :]
+    return jax.lax.top_k(jnp.where(itself, -jnp.inf, products), k)[1]
+
+
+def _query_and_gallery_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two float32 forms of ``[N, D]`` whose inner products rank as the cosines do.
+
+    With c the mean of the unit rows, q.y less what depends on q alone is
+    (q - c).(y - c) + c.(y - c). This keeps the digits of rows that differ little from
+    their mean; others stay as they are, as a shift can break an exact tie.
+    """
+    units = unit_rows(rows)
+    center = units.mean(axis=0)
+    if np.linalg.norm(center) <= 10 * np.linalg.norm(units.std(axis=0)):
+        queries = gallery = units
+    else:
+        offsets = units - center
+        queries = np.column_stack([offsets, np.ones(len(offsets))])
+        queries[~units.any(axis=1)] = 0
+        gallery = np.column_stack([offsets, offsets @ center])
+    return queries.astype(np.float32), gallery.astype(np.float32)
+
+
+def _ideal_sums(
+    similarity: np.ndarray, class_ids: np.ndarray, max_k: int
+) -> np.ndarray:
+    """Largest sums ``[C, max_k]`` of similarities over the rows other than a query.
+
+    They depend on the query's class only; NaN for classes that have no query.
+    """
+    counts = np.bincount(class_ids, minlength=len(similarity))
+    sums = np.full((len(similarity), max_k), np.nan)
+    for query_class in np.flatnonzero(counts):
+        others = counts.copy()
+        others[query_class] -= 1
+        order = np.argsort(-similarity[query_class])
+        gains = np.repeat(similarity[query_class, order], others[order])
+        sums[query_class] = gains[:max_k].cumsum()
+    return sums
+
+
+def similarity_at_k(
+    embeddings: np.ndarray,
+    class_ids: np.ndarray,
+    similarity: np.ndarray,
+    *,
+    max_k: int = 250,
+    official: bool = False,
+    block_size: int = 256,
+) -> np.ndarray:
+    """Summed similarity of the k nearest rows over the largest possible sum: HS@k.
+
+    Every row queries all others, which are ranked by the cosine with it in float32;
+    the similarities are those of the classes.
+
+    Args:
+      embeddings: ``[N, D]`` finite rows, normalised inside; a zero vector has cosine 0
+        with everything.
+      class_ids: ``[N]`` integers; rows with -1 (unknown) neither query nor are found.
+      similarity: ``[C, C]`` of query class and found class, as from
+        ``hierarchical_similarity``.
+      max_k: the largest k; at most the number of rows of known class less 1.
+      official: leave out the first row of the ranking, as the published code does,
+        instead of the query: among rows that equal the query it drops the lowest,
+        and may count the query as its own neighbour.
+      block_size: queries at a time; changes memory, not results (beyond the rounding
+        of the products).
+
+    Returns:
+      ``[N, max_k]`` float64, column k - 1 is HS@k, 1 for an ideal ranking. NaN for
+      rows of unknown class. Of equal cosines the lower row comes first; rows that
+      float32 cannot tell apart are equal, also where copies have different classes.
+
+    Raises:
+      UserError: shapes that do not fit, values that are not finite, or a max_k for
+        which there are not enough rows.
+    """
+    similarity = checked_square("similarity", similarity)
+    rows = checked_rows("embeddings", embeddings)
+    ids = checked_class_ids("class_ids", class_ids, len(rows), len(similarity))
+    known = ids != -1
+    rows, ids = rows[known], ids[known]
+    if not 1 <= max_k < len(rows):
+        raise UserError(
+            f"max_k must lie in 1..{len(rows) - 1}, the other rows of known class that "
+            f"a query has, found {max_k}"
+        )
+    queries, gallery = _query_and_gallery_rows(rows)
+    _, first, place = np.unique(gallery, axis=0, return_index=True, return_inverse=True)
+    gallery, first_copies = jnp.asarray(gallery), jnp.asarray(first[place.ravel()])
+    ideal = _ideal_sums(similarity, ids, max_k)
+    values = np.empty((len(rows), max_k))
+    # A query keeps its index only to be left out of the gallery.
+    query_rows = np.arange(len(rows)) + (len(rows) if official else 0)
+    start = 0
+    for block, own in row_blocks(queries, query_rows, block_size):
+        nearest = _nearest(block, own, gallery, first_copies, k=max_k + official)
+        query_ids = ids[start : start + len(block)]
+        found = ids[np.asarray(nearest)[: len(query_ids), int(official) :]]
+        gains = similarity[query_ids[:, None], found]
+        values[start : start + len(block)] = gains.cumsum(axis=1) / ideal[query_ids]
+        start += len(block)
+    result = np.full((len(known), max_k), np.nan)
+    result[known] = values
+    return result
+
+
+def area_under_similarity(values: np.ndarray) -> np.ndarray:
+    """Area under HS@1..HS@K by the trapezoid rule with spacing 1 / (K - 1): AHS@K.
+
+    Args:
+      values: ``[N, K]`` from ``similarity_at_k``, K at least 2.
+
+    Returns:
+      ``[N]`` float64; 1 for an ideal ranking, NaN for rows of unknown class.
+    """
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise UserError(
+            f"values must have shape [N, K] with K at least 2, found {values.shape}"
+        )
+    inner = values[:, 1:-1].sum(axis=1)
+    ends = values[:, 0] + values[:, -1]
+    return (inner + ends / 2) / (values.shape[1] - 1)

@@ -1,0 +1,101 @@
+"""What a train step minimises, and sums of such things."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+PyTree = Any
+
+
+def _nothing_to_learn(key: jax.Array, example_embeddings: jax.Array):
+    del key, example_embeddings
+    return {}, {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What a train step minimises.
+
+    Attributes:
+      init: ``(key, example_embeddings [B, V, D]) -> (params, state)``: pytrees of what
+        gets gradients and of what does not.
+      apply: ``(params, state, embeddings [B, V, D], labels [B, L], *, key, where [B],
+        axis_name) -> (loss, (state, metrics))``. The loss and every metric are finite
+        scalars already reduced over the mapped axis, and the new state is the same on
+        every device.
+      tuple_size: rows that belong together. Batches are laid out in whole tuples and
+        sharding never splits one.
+      scores: optional ``(params, state, embeddings [B, D], representatives=None) ->
+        [B, C]`` class scores, by other representatives than its own if given.
+      representatives: optional ``(params, state) -> [C, D]``, one vector a class.
+      num_classes: C where the objective is made for so many classes, else None.
+    """
+
+    apply: Callable[..., tuple[jax.Array, tuple[PyTree, dict[str, jax.Array]]]]
+    init: Callable[..., tuple[PyTree, PyTree]] = _nothing_to_learn
+    tuple_size: int = 1
+    scores: Callable[..., jax.Array] | None = None
+    representatives: Callable[..., jax.Array] | None = None
+    num_classes: int | None = None
+
+
+def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:
+    """The sum of objectives, each with a weight.
+
+    Scores, representatives and classes are those of the first term that has them. Terms
+    with tuples must agree on the tuple size.
+    """
+    sizes = {term.tuple_size for _, term in terms if term.tuple_size > 1}
+    if not terms or len(sizes) > 1:
+        raise ValueError(f"cannot add objectives with tuple sizes {sorted(sizes)}")
+
+    def init(key, example_embeddings):
+        keys = jax.random.split(key, len(terms))
+        pairs = [
+            term.init(k, example_embeddings)
+            for k, (_, term) in zip(keys, terms, strict=True)
+        ]
+        return [p for p, _ in pairs], [s for _, s in pairs]
+
+    def apply(params, state, embeddings, labels, *, key, where, axis_name):
+        keys = jax.random.split(key, len(terms))
+        total, new_states, metrics = 0.0, [], {}
+        for index, (weight, term) in enumerate(terms):
+            loss, (new_state, term_metrics) = term.apply(
+                params[index],
+                state[index],
+                embeddings,
+                labels,
+                key=keys[index],
+                where=where,
+                axis_name=axis_name,
+            )
+            total += weight * loss
+            new_states.append(new_state)
+            metrics |= {f"term_{index}/{k}": v for k, v in term_metrics.items()}
+            metrics[f"term_{index}/loss"] = loss
+        return total, (new_states, metrics)
+
+    def of_first(name):
+        """The method of the first term that has it, given that term's variables."""
+        for index, (_, term) in enumerate(terms):
+            method = getattr(term, name)
+            if method is not None:
+                return functools.partial(_at_term, method, index)
+        return None
+
+    return Objective(
+        apply=apply,
+        init=init,
+        tuple_size=max(sizes, default=1),
+        scores=of_first("scores"),
+        representatives=of_first("representatives"),
+        num_classes=next((t.num_classes for _, t in terms if t.num_classes), None),
+    )
+
+
+def _at_term(method, index, params, state, *args, **kwargs):
+    return method(params[index], state[index], *args, **kwargs)
