@@ -1,10 +1,11 @@
 """The report of one run: a table and pictures."""
 
+import importlib.util
 import pathlib
 
 import numpy as np
 
-from hierjax import plotting
+from hierjax import metrics, plotting
 from hierjax.data import Dataset
 from hierjax.evaluation import Embed
 
@@ -85,6 +86,25 @@ def render_classes(classes: dict) -> str:
     return "\n".join(lines)
 
 
+def write_trees(
+    folder: pathlib.Path, kind: str, representatives: np.ndarray, dataset: Dataset
+) -> None:
+    """Write the trees that representatives suggest, in Newick notation.
+
+    By UPGMA and WPGMA, and by neighbour joining where scikit-bio is installed.
+    """
+    distances = metrics.representative_distances(representatives)
+    methods = ["upgma", "wpgma"]
+    if importlib.util.find_spec("skbio"):
+        methods.append("neighbor_joining")
+    if np.sum(~np.isnan(distances).all(axis=1)) < 3:
+        return
+    for method in methods:
+        tree = metrics.infer_tree(distances, method=method)
+        names = dataset.hierarchy.class_names
+        (folder / f"{kind}_{method}.nwk").write_text(tree.to_newick(names) + "\n")
+
+
 def write(
     folder: pathlib.Path,
     results: dict,
@@ -114,6 +134,7 @@ def write(
         )
     }
     for kind, vectors in representatives.items():
+        write_trees(folder, kind, vectors, dataset)
         suffix = "" if kind == "means" else f"_{kind}"
         figures |= {
             f"dendrograms{suffix}": plotting.dendrograms(vectors, dataset.hierarchy),

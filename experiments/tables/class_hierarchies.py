@@ -40,9 +40,7 @@ _PAPER = {
 }
 
 _RATES = make_grid(learning_rate=(1e-3, 3e-3))
-_RATES_AND_SCALES = make_grid(
-    learning_rate=(1e-3, 3e-3), scale=(5.0, 10.0, 20.0, 40.0)
-)
+_RATES_AND_SCALES = make_grid(learning_rate=(1e-3, 3e-3), scale=(5.0, 10.0, 20.0, 40.0))
 
 
 def _block(name: str, *, seeds: int, cpu: dict, paper: dict, **details) -> Block:
@@ -81,16 +79,7 @@ _CIFAR = _block(
         "num_steps": 1500,
     },
     paper=_PAPER["cifar100"],
-    rows={
-        "cpu": (
-            "normface",
-            "normface+ema",
-            "proxydr",
-            "proxydr+ema",
-            "normface_scale",
-            "proxydr_scale",
-        )
-    },
+    rows={"cpu": ("normface", "normface+ema", "proxydr", "proxydr+ema")},
     note="45,000 / 5,000 images by our seeded permutation (the published one cannot be "
     "drawn again), the official 10,000 for the test.",
 )

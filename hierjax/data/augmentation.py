@@ -8,6 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from hierjax.errors import UserError
+
 _MAX_DEGREES = 15.0
 _MAX_TRANSLATION = 0.1
 _SCALES = (0.9, 1.1)
@@ -70,6 +72,11 @@ def affine(
     return jnp.where(inside[:, :, None], moved, jnp.zeros((), image.dtype))
 
 
+def _check_rank(example: jax.Array, name: str, form: str, rank: int) -> None:
+    if example.ndim != rank:
+        raise UserError(f"{name} takes examples {form}, got shape {example.shape}")
+
+
 def random_affine_flip(key: jax.Array, image: jax.Array) -> jax.Array:
     """Turns, shifts, scales, shears and flips an image at random.
 
@@ -87,6 +94,7 @@ def random_affine_flip(key: jax.Array, image: jax.Array) -> jax.Array:
     Returns:
       One view, ``[1, H, W, C]``.
     """
+    _check_rank(image, "random_affine_flip", "[H, W, C]", 3)
     keys = jax.random.split(key, 5)
     farthest = _MAX_TRANSLATION * jnp.array([image.shape[1], image.shape[0]])
     view = affine(
@@ -114,7 +122,7 @@ def random_shift_noise(key: jax.Array, spectrogram: jax.Array) -> jax.Array:
     Returns:
       One view, ``[1, frames, bands]``.
     """
-    chex.assert_rank(spectrogram, 2)
+    _check_rank(spectrogram, "random_shift_noise", "[frames, bands]", 2)
     shift_key, noise_key = jax.random.split(key)
     most = jnp.array([_MAX_FRAMES, _MAX_BANDS])
     start = jax.random.randint(shift_key, (2,), 0, 2 * most + 1)

@@ -178,8 +178,8 @@ class ManualImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Published paths begin with a placeholder for the user's own folder.
         """
         for spelling in self._spellings(published):
-            parts = pathlib.PurePosixPath(spelling).parts
-            for start in range(1, len(parts)):
+            parts = pathlib.PurePosixPath(spelling.lstrip("/")).parts
+            for start in range(len(parts)):
                 path = manual_dir.joinpath(*parts[start:])
                 if path.is_file():
                     return path

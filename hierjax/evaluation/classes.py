@@ -275,9 +275,8 @@ def _trees(
         return {}
     tree_distance = hierarchy.path_length().astype(np.float64)
     tree_distance[absent] = tree_distance[:, absent] = np.nan
-    method = "wpgma" if official else "upgma"
-    inferred = metrics.infer_tree(learned, method=method, official=official)
-    true = metrics.infer_tree(tree_distance, method=method, official=official)
+    inferred = metrics.infer_tree(learned, official=official)
+    true = metrics.infer_tree(tree_distance, official=official)
     different, most = metrics.robinson_foulds(inferred, true)
     recovered = metrics.clade_recovery(inferred, hierarchy)
     return {

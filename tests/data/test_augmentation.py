@@ -185,9 +185,7 @@ def test_ranges_are_the_published_ones():
 def test_shifted_spectrograms_are_the_old_ones_moved():
     spectrogram = RNG.uniform(0.5, 1, (9, 11)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), 300)
-    views = np.asarray(
-        jax.vmap(random_shift_noise, (0, None))(keys, spectrogram)
-    )
+    views = np.asarray(jax.vmap(random_shift_noise, (0, None))(keys, spectrogram))
     assert views.shape == (300, 1, 9, 11)
     seen = set()
     for view in views[:, 0]:

@@ -13,16 +13,22 @@ def run(monkeypatch):
     """A callable that runs a command as its ``__main__`` does; gives the exit code."""
 
     def start(command, *arguments):
-        before = set(flags.FLAGS)
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
         try:
             with pytest.raises(SystemExit) as stop:
                 command_line.run(command.main, command.define_flags)
             return stop.value.code or 0
         finally:
-            flags.FLAGS.unparse_flags()
-            kept = before | {"help", "helpshort", "helpfull", "helpxml"}
-            flags.FLAGS.remove_flag_values(set(flags.FLAGS) - kept)
+            # Not those of libraries that were imported along the way.
+            own = flags.FLAGS.flags_by_module_dict().items()
+            flags.FLAGS.remove_flag_values(
+                {
+                    flag.name
+                    for module, of_module in own
+                    if module.startswith("experiments.")
+                    for flag in of_module
+                }
+            )
 
     return start
 

@@ -1,0 +1,177 @@
+"""Presets of class hierarchies, from their flags to their report."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import evaluate, experiment, train
+from experiments.presets import PRESETS, class_hierarchies
+from experiments.runs import read_json
+from hierjax import training
+from hierjax.data.prepare import prepare
+from tests.experiments.test_train import make_npz
+
+SHORT = ["--num_steps=6", "--set=eval_every=3", "--num_devices=1", "--batch_size=16"]
+
+
+def preset(name):
+    return f"--experiment=class_hierarchies/{name}", *SHORT
+
+
+@pytest.mark.parametrize("row", class_hierarchies.ROWS)
+def test_every_configuration_trains_a_step(row):
+    chosen = PRESETS[f"class_hierarchies/gm_notes/{row}"].experiment
+    settings = {"model": "linear", "num_steps": 2, "eval_every": 2}
+    settings |= {"augment": "none", "embed_dim": 8}
+    small = type(chosen)(**(vars(chosen) | settings))
+    dataset = experiment.load_data(small)
+    result = experiment.fit(small, dataset, num_devices=1)
+    scores = result.classifier.scores(result.embed(np.arange(4)))
+    assert scores.shape == (4, 128) and np.isfinite(scores).all()
+    assert np.isfinite(result.records[-1]["loss"])
+    norms = np.linalg.norm(result.embed(np.arange(4)), axis=1)
+    assert np.allclose(norms, 1, rtol=1e-4) == (row != "softmax")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in experiment.ENCODERS if name not in ("linear", "mlp")],
+)
+def test_every_network_fits_its_images(name):
+    chosen = PRESETS["class_hierarchies/micro_s/proxydr"].experiment
+    size = 128 if name == "inception_v3" else 32
+    fields = {"model": name, "dtype": "bfloat16", "size_inform": True}
+    model = experiment.make_model(type(chosen)(**(vars(chosen) | fields)))
+    inputs = {"image": np.zeros((2, size, size, 3)), "size": np.ones((2, 2))}
+    shapes = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), inputs)[0]
+    )
+    assert shapes.shape == (2, 128) and shapes.dtype == np.float32
+
+
+def test_from_flags_to_report_and_again(run, capsys, tmp_path):
+    workdir = f"--workdir={tmp_path}/w"
+    arguments = [workdir, *preset("gm_notes/proxydr+ema+dynamic")]
+    assert run(train, *arguments, "--set=steps_per_call=3") == 0
+    text = capsys.readouterr().out
+    assert "| classes | proxies | means |" in text and "| gamma |" in text
+    results = read_json(tmp_path / "w" / "results.json")
+    assert results["classes"]["untrained_classes"] == []
+    first = results["classes"]["measures"]
+    assert set(first["accuracy/proxies"]) == {"value", "low", "high"}
+    names = {path.name for path in (tmp_path / "w" / "report").iterdir()}
+    assert {"dendrograms_proxies.png", "class_distances.png"} <= names
+    assert "proxies_upgma.nwk" in names and "means_upgma.nwk" in names
+    records = training.read_records(tmp_path / "w" / "metrics.jsonl")
+    assert {"scale", "accuracy", "validation/gamma"} <= set(records[-1])
+    assert run(evaluate, workdir) == 0
+    again = read_json(tmp_path / "w" / "results.json")["classes"]["measures"]
+    assert again.keys() == first.keys()
+    for name, entry in first.items():
+        if entry["value"] is not None:
+            np.testing.assert_allclose(again[name]["value"], entry["value"], 1e-5)
+
+
+def test_an_untrained_network(run, capsys, tmp_path):
+    arguments = [*preset("gm_notes/untrained"), f"--workdir={tmp_path}/w"]
+    assert run(train, *arguments) == 0
+    results = read_json(tmp_path / "w" / "results.json")
+    assert "best_step" not in results
+    assert "accuracy/proxies" not in results["classes"]["measures"]
+    assert not (tmp_path / "w" / "metrics.jsonl").exists()
+
+
+def test_own_vectors_with_a_ragged_tree(run, capsys, tmp_path):
+    path = make_npz(tmp_path / "own.npz")
+    arguments = [*preset("npz/proxydr+mds"), f"--data_path={path}"]
+    assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
+    measures = read_json(tmp_path / "w" / "results.json")["classes"]["measures"]
+    assert measures["gamma/proxies"]["value"] > 0.99
+
+
+def test_one_class_only(fails, run, capsys, tmp_path):
+    path = make_npz(tmp_path / "own.npz", labels=np.array([["stone"]] * 120))
+    own = [f"--data_path={path}", f"--workdir={tmp_path}/w"]
+    assert run(train, *preset("npz/proxydr"), *own) == 0
+    measures = read_json(tmp_path / "w" / "results.json")["classes"]["measures"]
+    assert measures["accuracy/proxies"]["value"] == 1
+    assert measures["gamma/proxies"]["value"] is None
+    own[1] = f"--workdir={tmp_path}/w2"
+    fails(train, [*preset("npz/proxydr+mds"), *own], "two classes")
+    fails(train, [*preset("npz/proxydr+dynamic"), *own], "two classes")
+
+
+def test_images_with_sizes_from_the_published_layout(run, capsys, tmp_path):
+    folder = tmp_path / "manual"
+    rows, paths = [], [("a", "p", "x"), ("a", "p", "y"), ("b", "z")]
+    for number in range(60):
+        path = paths[number % 3]
+        name = f"MicroS/{'/'.join(path)}/{number}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        size = (20 + 30 * (number % 3), 25)
+        Image.new("RGB", size, (80 * (number % 3), 90, 10)).save(folder / name)
+        rows.append(f"{name},{path[-1]}")
+    classes = [f"{path[-1]},{'/'.join(path)},{i}" for i, path in enumerate(paths)]
+    (folder / "MicroS_cls.csv").write_text("\n".join(["Class,Path,Number", *classes]))
+    (folder / "MicroS_info.csv").write_text("\n".join(["Filepath,Class", *rows]))
+    prepare("micro_s", tmp_path / "tfds", folder)
+    arguments = [*preset("micro_s/proxydr"), f"--data_dir={tmp_path}/tfds"]
+    assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
+    output = capsys.readouterr().out
+    assert "train 42, validation 6, test 12" in output
+    assert "its own neighbours are not measured" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("gm_notes/proxydr", ["--set=size_inform=true"], ["size"]),
+        ("gm_notes/proxydr", ["--set=scale=0"], ["scale", "positive"]),
+        ("gm_notes/proxydr", ["--set=proxies=emma"], ["proxies", "ema"]),
+        ("gm_notes/softmax", ["--set=proxies=ema"], ["softmax"]),
+        ("gm_notes/corr", ["--set=dynamic_scale=true"], ["corr"]),
+        ("gm_notes/proxydr", ["--set=ema_decay=2"], ["ema_decay"]),
+        ("gm_notes/proxydr", ["--set=distance=cosine"], ["distance", "arccos"]),
+        ("gm_notes/proxydr", ["--set=model=resnet"], ["model", "resnet18"]),
+        ("gm_notes/proxydr", ["--set=weights=none.pth"], ["none.pth"]),
+        ("gm_notes/proxydr", ["--set=num_train=9999"], ["9999", "766"]),
+        ("gm_notes/proxydr", ["--set=augment=random_affine_flip"], ["[H, W, C]"]),
+        ("cifar100/proxydr", [], ["data_dir"]),
+        ("cifar100/proxydr", ["--data_dir=."], ["hierjax.data.prepare"]),
+        ("nabirds/proxydr", ["--data_dir=."], ["hierjax.data.prepare"]),
+    ],
+)
+def test_mistakes_are_one_sentence(fails, tmp_path, name, arguments, words):
+    fails(train, [*preset(name), *arguments, f"--workdir={tmp_path}/w"], *words)
+
+
+def test_weights_of_another_network(fails, tmp_path):
+    from flax import serialization
+
+    file = tmp_path / "other.msgpack"
+    kernel = np.zeros((3, 3, 1, 7), np.float32)
+    content = {"params": {"Conv_1": {"kernel": kernel}}, "batch_stats": {}}
+    file.write_bytes(serialization.msgpack_serialize(content))
+    arguments = [f"--set=weights={file}", f"--workdir={tmp_path}/w"]
+    fails(train, [*preset("gm_notes/proxydr"), *arguments], "other.msgpack")
+
+
+def test_cifar100_as_its_presets_load_it(shared_data):
+    folder = shared_data.parent / "tfds"
+    if not folder.is_dir():
+        pytest.skip("no prepared CIFAR-100")
+    chosen = PRESETS["class_hierarchies/cifar100/normface+ema"].experiment
+    assert chosen.augment == "random_affine_flip"
+    fields = {"data_dir": str(folder), "num_train": 500}
+    dataset = experiment.load_data(type(chosen)(**(vars(chosen) | fields)))
+    assert dataset.features.dtype == np.uint8
+    assert {split: len(rows) for split, rows in dataset.splits.items()} == {
+        "train": 500,
+        "validation": 5000,
+        "test": 10_000,
+    }
+    assert dataset.hierarchy.nodes_per_level == (3, 7, 20, 100)
+    other = experiment.load_data(type(chosen)(**(vars(chosen) | fields | {"seed": 1})))
+    assert other.features is dataset.features
+    assert (other.rows("validation") != dataset.rows("validation")).any()
