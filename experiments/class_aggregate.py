@@ -128,6 +128,7 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         "measured": table.measured,
         "title": table.title,
         "note": table.note,
+        "needed_accuracy": table.needed_accuracy,
         "row_names": [row.name for row in table.rows],
         "blocks": blocks,
     }

@@ -252,7 +252,10 @@ def _measure_neighbors(
 def _measure_classes(obtained: _Obtained) -> tuple[dict, dict[str, np.ndarray]]:
     """Measures of classes and their representatives."""
     measured = evaluation.evaluate_classes(
-        obtained.embed, obtained.dataset, classifier=obtained.classifier
+        obtained.embed,
+        obtained.dataset,
+        classifier=obtained.classifier,
+        num_permutations=999,
     )
     result = {
         "measures": measured.measures,

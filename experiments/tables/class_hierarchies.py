@@ -138,6 +138,7 @@ def tables() -> tuple[Table, ...]:
                 *map(_tuned_scale, _MANY_SEEDS),
             ),
             measured="classes",
+            needed_accuracy=0.5,
             note="All rows have scale 10 but the dynamic ones and those ending in "
             "_scale, whose scale is chosen on validation accuracy from 5, 10, 20 and "
             "40. The paper's own numbers are not available to us.",

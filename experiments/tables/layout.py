@@ -78,6 +78,8 @@ class Table:
         of classes and their representatives, `evaluation.evaluate_classes`.
       baselines: rows that all others are compared with query by query, in tables of
         neighbours.
+      needed_accuracy: in tables of classes, the top-1 accuracy below which rows are
+        not said to be comparable; 0 says nothing of the kind.
       note: printed above the blocks.
     """
 
@@ -87,6 +89,7 @@ class Table:
     rows: tuple[Row, ...]
     measured: str = "neighbors"
     baselines: tuple[str, ...] = ("init",)
+    needed_accuracy: float = 0.0
     note: str = ""
 
 

@@ -29,7 +29,7 @@ def load(
     """Loads a data set from arrays of an ``.npz`` file.
 
     Arrays:
-      features: ``[N, ...]`` finite numbers.
+      features: ``[N, ...]`` finite numbers; bytes (uint8) stand for 0 to 1.
       labels: ``[N, L]``, coarsest level first, or ``[N]`` classes; integers or strings.
         Unknown are -1 and ``''``, always as a suffix. Without a tree the labels are
         the tree (`Hierarchy.from_level_labels`; ``[N]`` makes it flat). With one,

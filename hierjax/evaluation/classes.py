@@ -101,7 +101,7 @@ def evaluate_classes(
     classifier: Classifier | None = None,
     split: str = "test",
     official: bool = False,
-    num_permutations: int = 999,
+    num_permutations: int = 199,
 ) -> ClassEvaluation:
     """Every measure of the class-hierarchies paper on one split.
 

@@ -35,6 +35,38 @@ def tuplet(z, labels, **options):
     )
 
 
+CLASS_FEATURES = np.random.default_rng(1).normal(size=(TREE.num_classes, FEATURES))
+CLASS_FEATURES = CLASS_FEATURES.astype(np.float32)
+
+
+def classified(logits_fn):
+    """Cross entropy on the known leaves."""
+
+    def loss(z, labels, proxies, **options):
+        return losses.cross_entropy_loss(
+            logits_fn(z, proxies), labels[:, -1], **options
+        )
+
+    return loss
+
+
+def softmax_logits(z, proxies):
+    return losses.softmax_logits(z, proxies, 0.1 * np.arange(TREE.num_classes))
+
+
+def corr(z, labels, proxies, **options):
+    return losses.corr_loss(z, proxies, labels[:, -1], **options)
+
+
+# Their proxies depend on the weights too.
+PROXY_LOSSES = {
+    "softmax": classified(softmax_logits),
+    "normface": classified(losses.normface_logits),
+    "proxydr": classified(functools.partial(losses.proxydr_logits, distance="arccos")),
+    "corr": corr,
+    "corr official": functools.partial(corr, official=True),
+}
+
 LOSSES = {
     "rank_index": losses.rank_based_loss,
     "block_edge": functools.partial(
@@ -77,6 +109,9 @@ WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, DIM)).astype(np.float3
 
 def loss_of_weights(weights, features, labels, where, *, name, **options):
     z = distances.unit_normalize(features @ weights)
+    if name in PROXY_LOSSES:
+        options["proxies"] = CLASS_FEATURES @ weights
+        return PROXY_LOSSES[name](z, labels, where=where, **options)
     return LOSSES[name](z, labels, where=where, **options)
 
 
@@ -115,6 +150,11 @@ def on_devices(name, rows, mapping, **options):
         ("triplet valid", 24, "pmap", 4),
         ("tuplet", 32, "vmap", "none"),
         ("quadruplet", 32, "pmap", "none"),
+        ("softmax", 24, "vmap", "none"),
+        ("normface", 24, "pmap", "none"),
+        ("proxydr", 24, "vmap", "none"),
+        ("corr", 24, "vmap", "none"),
+        ("corr official", 24, "pmap", "none"),
     ],
 )
 def test_sharded_equals_single(name, rows, mapping, block_size):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hierjax.metrics import (
     bootstrap_interval,
     intervals,
     seed_interval,
+    sign_flip_test,
     two_way_interval,
 )
 
@@ -152,3 +154,26 @@ def test_two_way_interval_edge_cases():
     assert np.isnan(two_way_interval(values * np.nan, units=np.arange(3)).mean)
     with pytest.raises(UserError, match="found"):
         two_way_interval(values, units=np.arange(4))
+
+
+def test_sign_flips_against_all_of_them():
+    rng = np.random.default_rng(3)
+    differences = rng.normal(0.5, 1, 9)
+    reached = sum(
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True)))
+        >= abs(sum(differences)) - 1e-12
+        for signs in itertools.product((-1, 1), repeat=9)
+    )
+    found = sign_flip_test(differences, num_resamples=50_000)
+    np.testing.assert_allclose(found, reached / 2**9, atol=0.01)
+    # Unknown differences do not count, the order neither.
+    padded = np.concatenate([[np.nan], differences[::-1]])
+    again = sign_flip_test(padded, num_resamples=50_000)
+    np.testing.assert_allclose(again, found, atol=0.01)
+
+
+def test_sign_flips_at_the_edges():
+    assert np.isnan(sign_flip_test(np.array([np.nan])))
+    assert sign_flip_test(np.zeros(5)) == 1
+    assert sign_flip_test(np.ones(60), num_resamples=999) == 1 / 1000
+    assert sign_flip_test(np.array([2.0])) == 1

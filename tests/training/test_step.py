@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from hierjax import losses, models, objectives
+from hierjax import Hierarchy, losses, models, objectives
 from hierjax.training import (
     AXIS,
     Config,
@@ -45,6 +45,9 @@ def jitter(key, example):
 
 
 MLP = models.MLP(3, hidden_sizes=(8,))
+classify = functools.partial(
+    objectives.classification, Hierarchy.from_level_labels(LABELS)
+)
 
 METHODS = {
     "linear ranks": (models.Linear(3), RANKS, None),
@@ -56,6 +59,24 @@ METHODS = {
     ),
     "mlp tuples": (MLP, objectives.from_tuple_loss((0.3, 0.3)), None),
     "convnet views": (CONVNET, TRIPLETS, jitter),
+    "softmax": (
+        models.Linear(3, normalize=False),
+        classify(method="softmax", class_counts=(16, 16, 16, 16)),
+        None,
+    ),
+    "learned": (MLP, classify(method="normface", scale=3.0), None),
+    "ema dynamic": (
+        MLP,
+        classify(
+            method="normface", proxy_kind="ema", ema_decay=0.1, dynamic_scale=True
+        ),
+        None,
+    ),
+    "mds dynamic": (
+        models.Linear(3),
+        classify(proxy_kind="mds", dynamic_scale=True),
+        None,
+    ),
 }
 
 
@@ -100,8 +121,13 @@ def test_all_devices_hold_the_same_state(method):
     state, metrics = run(method, 4, 5)
     assert state.step == 5
     start = step_of(method, 4)[1]
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, start.params)
-    assert all(change > 0 for change in jax.tree.leaves(moved))
+    for name in ("params", "objective_params"):
+        before, after = getattr(start, name), getattr(state, name)
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after, before)
+        assert all(change > 0 for change in jax.tree.leaves(moved))
+    held = state.objective_state
+    if isinstance(held, dict) and "log_scale" in held:
+        assert abs(held["log_scale"] - start.objective_state["log_scale"]) > 1e-4
     for leaf in jax.tree.leaves(state):
         shards = {np.asarray(s.data).tobytes() for s in leaf.addressable_shards}
         assert len(leaf.addressable_shards) == 4 and len(shards) == 1
