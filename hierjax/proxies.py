@@ -1,8 +1,8 @@
 """Class representatives: how they start, how they move without a gradient, the scale.
 
-Formulas of Kim et al. 2023, "Class hierarchies in classification-based metric
-learning" (arXiv 2301.11065), and of its published code. Proxies are ``[C, D]`` rows of
-length 1.
+Formulas of Kim et al. 2023, "Inspecting class hierarchies in classification-based
+metric learning models" (arXiv 2301.11065), and of its published code. Proxies are
+``[C, D]`` rows of length 1.
 """
 
 import functools

@@ -1,8 +1,9 @@
 """What class representatives and class scores know of the tree.
 
-The measures of Kim et al. 2023, "Class hierarchies in classification-based metric
-learning" (arXiv 2301.11065), for two kinds of representatives: the *proxies* a method
-learned (W in the paper), and the *means* of the training embeddings of each class.
+The measures of Kim et al. 2023, "Inspecting class hierarchies in classification-based
+metric learning models" (arXiv 2301.11065), for two kinds of representatives: the
+*proxies* a method learned (W in the paper), and the *means* of the training embeddings
+of each class.
 """
 
 import dataclasses

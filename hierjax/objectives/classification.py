@@ -1,8 +1,8 @@
 """Classification with one representative a class, and every way to train those.
 
-Kim et al. 2023, "Class hierarchies in classification-based metric learning"
-(arXiv 2301.11065): softmax, NormFace, ProxyDR and CORR with learned, moving-average or
-fixed proxies, and a constant or dynamic scale.
+Kim et al. 2023, "Inspecting class hierarchies in classification-based metric learning
+models" (arXiv 2301.11065): softmax, NormFace, ProxyDR and CORR with learned,
+moving-average or fixed proxies, and a constant or dynamic scale.
 """
 
 import math
