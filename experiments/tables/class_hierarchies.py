@@ -79,7 +79,16 @@ _CIFAR = _block(
         "num_steps": 1500,
     },
     paper=_PAPER["cifar100"],
-    rows={"cpu": ("normface", "normface+ema", "proxydr", "proxydr+ema")},
+    rows={
+        "cpu": (
+            "normface",
+            "normface+ema",
+            "proxydr",
+            "proxydr+ema",
+            "normface_scale",
+            "proxydr_scale",
+        )
+    },
     note="45,000 / 5,000 images by our seeded permutation (the published one cannot be "
     "drawn again), the official 10,000 for the test.",
 )

@@ -155,7 +155,7 @@ def test_a_rate_that_the_scale_sets_is_not_tuned():
     assert scales == tuple({"scale": scale} for scale in (5.0, 10.0, 20.0, 40.0))
     assert tables.cell_seeds(gm_notes, rows["proxydr"]) == list(range(10))
     assert tables.cell_seeds(gm_notes, rows["softmax"]) == list(range(5))
-    assert len(tables.cell_rows(cifar, table, "cpu")) == 4
+    assert len(tables.cell_rows(cifar, table, "cpu")) == 6
     assert len(tables.cell_rows(cifar, table, "paper")) == 16
 
 
