@@ -1,8 +1,8 @@
 """Class scores from one proxy a class: softmax, NormFace, ProxyDR and CORR.
 
 Notation of Kim et al. 2023, "Inspecting class hierarchies in classification-based
-metric learning models" (arXiv 2301.11065): x a unit embedding, w_c a unit proxy, cos_c = x . w_c,
-theta_c the angle, d_c = |x - w_c| the chord, s the scale.
+metric learning models" (arXiv 2301.11065): x a unit embedding, w_c a unit proxy,
+cos_c = x . w_c, theta_c the angle, d_c = |x - w_c| the chord, s the scale.
 
 Unlike the losses on pairs, NormFace, ProxyDR and CORR normalise both arguments
 themselves; the softmax classifier normalises neither.
