@@ -76,7 +76,10 @@ def _comparison_line(block: dict, comparison: dict, needed: float) -> str:
     if needed:
         lowest = min(_accuracy(block, comparison[key]) for key in ("row", "against"))
         too_low = f"not testable at this scale (top-1 {lowest:.2f})"
-        cells.append("testable" if lowest >= needed else too_low)
+        accuracy = comparison["differences"].get("accuracy/proxies")
+        differs = accuracy["low"] is None or accuracy["low"] > 0 or accuracy["high"] < 0
+        similar = "no: it differs" if differs else "no difference shown"
+        cells.append(similar if lowest >= needed else too_low)
     return _line(cells)
 
 

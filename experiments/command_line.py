@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from experiments.experiment import OWN_FILES, Experiment
-from experiments.presets import PRESETS, QUICKSTART
+from experiments.presets import PRESETS, QUICKSTART, fields_on_other_data
 from hierjax.errors import UserError
 
 _PATHS = ("data_dir", "data_path", "hierarchy")
@@ -79,9 +79,12 @@ def experiment_from_flags() -> tuple[str, Experiment]:
             raise UserError(f"--set {text}: {key} is given twice")
         overrides[key] = value
     preset = PRESETS[name].experiment
-    if "dataset" in overrides and overrides["dataset"] != preset.dataset:
-        # The protocol of one data set means nothing to another.
-        overrides.setdefault("protocol", "")
+    moved = overrides.get("dataset", preset.dataset)
+    if moved != preset.dataset:
+        adapted = fields_on_other_data(name, moved)
+        preset = dataclasses.replace(preset, **adapted)
+        for key in sorted(adapted.keys() - overrides.keys()):
+            print(f"for {moved}: {key} = {adapted[key]!r}")
     if "data_path" in overrides and overrides.get("dataset", preset.dataset) not in (
         "npz",
         *OWN_FILES,

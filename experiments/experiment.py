@@ -82,7 +82,8 @@ class Experiment(training.Config):
       dynamic_scale: let the scale follow the batches instead.
       ema_decay: weight of a batch in the moving average of proxies.
       class_priors: add the log share of every class to a classifier's scores.
-      official: published behaviour of a classifier where it differs from ours.
+      official: published behaviour of a classifier and of the measures of classes
+        where it differs from ours.
     """
 
     dataset: str = "gm_notes"

@@ -123,9 +123,12 @@ def main() -> None:
         if problem:
             print(f"{block.name}: not run, {problem}")
             continue
-        for row in cell_rows(block, table, values.scale):
-            if row in rows:
+        here = cell_rows(block, table, values.scale)
+        for row in rows:
+            if row in here:
                 jobs.run(block, row, seed_list or cell_seeds(block, row))
+            elif values.rows:
+                print(f"{block.name}: {row.name} is not run at --scale={values.scale}")
     content = AGGREGATE[table.measured](table, jobs, seed_list)
     content["run"] = {
         "command": f"python -m experiments.reproduce --table={table.name} "

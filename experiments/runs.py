@@ -165,13 +165,17 @@ def evaluate(workdir: pathlib.Path) -> dict:
     }
     if experiment.loss == "untrained" or experiment.loss in CLASSIFIERS:
         classes = evaluation.evaluate_classes(
-            embed, dataset, classifier=classifier, split=split
+            embed,
+            dataset,
+            classifier=classifier,
+            split=split,
+            official=experiment.official,
         )
         results["classes"] = summarize_classes(classes)
         representatives = classes.representatives
     else:
         seen = np.concatenate([dataset.rows("train"), dataset.rows(split)])
-        means = evaluation.class_means(
+        means = evaluation.mean_directions(
             embed(seen), dataset.labels[seen, -1], dataset.hierarchy.num_classes
         )
         representatives = {"means": means}

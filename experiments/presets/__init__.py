@@ -16,6 +16,15 @@ class Preset:
 
 QUICKSTART = "quickstart"
 
+
+def fields_on_other_data(name: str, dataset: str) -> dict:
+    """Fields of a preset that change with the data set it is moved to."""
+    if name.startswith("class_hierarchies/"):
+        return class_hierarchies.fields_of_data(dataset)
+    # The protocol of one data set means nothing to another.
+    return {"protocol": ""}
+
+
 PRESETS: dict[str, Preset] = {
     QUICKSTART: Preset(
         rank_based.quickstart(), "RbL on the shipped gm_notes, in under a minute"

@@ -36,8 +36,14 @@ DATASETS = {
         name: {"dataset": name, "size_inform": True, **_IMAGES}
         for name in ("micro_s", "micro_l", "meso_z")
     },
-    "npz": {"dataset": "npz", "model": "mlp", "num_steps": 1000, "eval_every": 50},
+    **{
+        name: {"dataset": name, "model": "mlp", "num_steps": 1000, "eval_every": 50}
+        for name in ("npz", "tut2016", "psb", "digits")
+    },
 }
+
+# What a data set asks for; a preset keeps its method on another data set, not these.
+_OF_THE_DATA = ("protocol", "model", "standardize", "augment", "size_inform")
 
 _METHODS = {"normface": "NormFace", "proxydr": "ProxyDR"}
 _OPTIONS = {
@@ -84,6 +90,16 @@ COMMON = {
 def experiment(dataset: str, row: str) -> Experiment:
     """The preset of one row on one data set."""
     return Experiment(**COMMON | DATASETS[dataset] | ROWS[row][0])
+
+
+def fields_of_data(dataset: str) -> dict:
+    """Fields that every preset takes from its data set; {} for an unknown one."""
+    if dataset not in DATASETS:
+        return {}
+    default = Experiment()
+    return {
+        key: DATASETS[dataset].get(key, getattr(default, key)) for key in _OF_THE_DATA
+    }
 
 
 def untrained(dataset: str) -> Experiment:

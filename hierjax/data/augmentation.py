@@ -74,7 +74,10 @@ def affine(
 
 def _check_rank(example: jax.Array, name: str, form: str, rank: int) -> None:
     if example.ndim != rank:
-        raise UserError(f"{name} takes examples {form}, got shape {example.shape}")
+        raise UserError(
+            f"augmentation {name} takes examples {form}, got shape {example.shape}; "
+            "choose another, or none"
+        )
 
 
 def random_affine_flip(key: jax.Array, image: jax.Array) -> jax.Array:

@@ -40,6 +40,7 @@ def load(
         label where there are rows enough (`splitting.split_rows`).
       groups: optional ``[N]`` integers or strings: the unit of the bootstrap; rows of
         one group stay together where we split.
+      sizes: optional ``[N, 2]`` width and height of the original images in pixels.
 
     Args:
       path: The file; pickled arrays are refused.
@@ -57,7 +58,8 @@ def load(
         if key not in arrays:
             raise UserError(
                 f"{path}: array {key!r} is missing; needed are features and labels, "
-                f"optional are split and groups, found {', '.join(arrays) or 'none'}"
+                "optional are split, groups and sizes, found "
+                f"{', '.join(arrays) or 'none'}"
             )
     features, labels = arrays["features"], arrays["labels"]
     if features.dtype.kind not in "fiub":
@@ -67,7 +69,7 @@ def load(
             f"{path}: labels must be integers or strings [N] or [N, L], got "
             f"{labels.dtype} {labels.shape}"
         )
-    for key in ("labels", "split", "groups"):
+    for key in ("labels", "split", "groups", "sizes"):
         if key in arrays and arrays[key].shape[:1] != features.shape[:1]:
             raise UserError(
                 f"{path}: {key} must have as many rows as the features, got shape "
@@ -99,6 +101,7 @@ def load(
         splits=splits,
         units=units,
         unit_name="group" if "groups" in arrays else "row",
+        sizes=arrays.get("sizes"),
     )
 
 

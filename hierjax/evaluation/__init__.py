@@ -3,8 +3,8 @@
 from hierjax.evaluation.classes import (
     ClassEvaluation,
     Classifier,
-    class_means,
     evaluate_classes,
+    mean_directions,
 )
 from hierjax.evaluation.embeddings import (
     MAX_NEIGHBORS,
@@ -24,9 +24,9 @@ __all__ = [
     "Evaluation",
     "check_selection",
     "choose_neighbors",
-    "class_means",
     "evaluate",
     "evaluate_classes",
+    "mean_directions",
     "silhouettes",
     "validation_measures",
 ]

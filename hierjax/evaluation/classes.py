@@ -14,12 +14,12 @@ from scipy import special
 
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
-from hierjax.evaluation.queries import Embed, correct, mean_measures
+from hierjax.evaluation.queries import Embed, correct, mean, mean_measures
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
 
 TOP_K = 5
-"""Classes that a ranking of classes is judged by, fewer on trees with fewer."""
+"""Classes that a ranking is judged by; fewer where fewer have a representative."""
 SIMILARITY_RANKS = (1, 50, 100, 150, 200, 250)
 """Ranks at which the hierarchical similarity of neighbours is reported."""
 
@@ -74,7 +74,7 @@ class ClassEvaluation:
         }
 
 
-def class_means(
+def mean_directions(
     embeddings: np.ndarray, class_ids: np.ndarray, num_classes: int
 ) -> np.ndarray:
     """Direction of the mean unit embedding of every class.
@@ -85,14 +85,13 @@ def class_means(
       num_classes: C.
 
     Returns:
-      float64 ``[C, D]`` unit rows, NaN for a class without a row. (The published code
-      puts a random vector there.)
+      float64 ``[C, D]`` unit rows, NaN for a class without a row or whose rows cancel
+      out. (The published code puts a random vector there.)
     """
     known = class_ids >= 0
     units = metrics.unit_rows(embeddings[known])
     means = metrics.class_means(units, class_ids[known], num_classes)
-    present = np.bincount(class_ids[known], minlength=num_classes) > 0
-    return np.where(present[:, None], metrics.unit_rows(means), np.nan)
+    return np.where(means.any(axis=1)[:, None], metrics.unit_rows(means), np.nan)
 
 
 def evaluate_classes(
@@ -123,7 +122,9 @@ def evaluate_classes(
     train_ids, ids = data.labels[train_rows, -1], data.labels[rows, -1]
     queries = embed(rows)
     train_embeddings = embed(train_rows)
-    kinds = {"means": class_means(train_embeddings, train_ids, hierarchy.num_classes)}
+    kinds = {
+        "means": mean_directions(train_embeddings, train_ids, hierarchy.num_classes)
+    }
     scores = {"means": _scores_by(kinds["means"], queries, classifier)}
     if classifier is not None:
         own = np.asarray(classifier.representatives, np.float64)
@@ -132,10 +133,14 @@ def evaluate_classes(
 
     per_query, measures, per_class = {}, {}, {}
     for kind, representatives in kinds.items():
-        queried = _query_measures(scores[kind], ids, hierarchy, official)
         found = _structure(representatives, hierarchy, official, num_permutations)
-        if classifier is not None:
-            found |= _calibration(scores[kind], queried["accuracy"], official)
+        queried = {}
+        if np.isfinite(scores[kind]).any():
+            queried = _query_measures(scores[kind], ids, hierarchy, official)
+            predicted = np.argmax(scores[kind], axis=1)
+            found |= _f1_by_level(predicted, ids, hierarchy, official)
+            if classifier is not None:
+                found |= _calibration(scores[kind], queried["accuracy"], official)
         per_query |= {f"{name}/{kind}": values for name, values in queried.items()}
         measures |= {f"{name}/{kind}": value for name, value in found.items()}
         per_class[f"gamma/{kind}"] = metrics.per_class_gamma(
@@ -183,9 +188,12 @@ def _scores_by(
 def _query_measures(
     scores: np.ndarray, ids: np.ndarray, hierarchy: Hierarchy, official: bool
 ) -> dict[str, np.ndarray]:
-    """Measures of every query's ranking of the classes."""
+    """Measures of every query's ranking of the classes that have a score."""
     tree_distance = hierarchy.path_length()
-    top = metrics.top_classes(scores, min(TOP_K, hierarchy.num_classes))
+    num_scored = int(np.isfinite(scores).any(axis=0).sum())
+    top = metrics.top_classes(scores, min(TOP_K, num_scored))
+    # The published sets need two classes more than are ranked.
+    has_sets = not official or top.shape[1] + 2 <= hierarchy.num_classes
     by_level = metrics.level_correct(top[:, 0], ids, hierarchy.ancestors)
     return {
         "accuracy": correct(top[:, 0], ids),
@@ -196,10 +204,34 @@ def _query_measures(
         },
         "cost": metrics.hierarchical_cost(top[:, 0], ids, tree_distance),
         "distance@5": metrics.hierarchical_distance_at_k(top, ids, tree_distance),
-        "precision@5": metrics.hierarchical_precision(
-            top, ids, tree_distance, official=official
-        ),
-    }
+    } | (
+        {
+            "precision@5": metrics.hierarchical_precision(
+                top, ids, tree_distance, official=official
+            )
+        }
+        if has_sets
+        else {}
+    )
+
+
+def _f1_by_level(
+    predicted: np.ndarray, ids: np.ndarray, hierarchy: Hierarchy, official: bool
+) -> dict[str, float]:
+    """Means over the nodes of each level that have a precision, recall or F1."""
+    known = ids >= 0
+    found = {}
+    for level, name in enumerate(hierarchy.level_names):
+        nodes = hierarchy.ancestors[:, level]
+        by_node = metrics.precision_recall_f1(
+            nodes[predicted[known]],
+            nodes[ids[known]],
+            hierarchy.nodes_per_level[level],
+            official=official,
+        )
+        for measure, values in zip(("precision", "recall", "f1"), by_node, strict=True):
+            found[f"macro_{measure}_{name}"] = mean(values)
+    return found
 
 
 def _neighbor_similarity(

@@ -69,8 +69,8 @@ def representative_distances(
 ) -> np.ndarray:
     """Distances between all representatives, which are scaled to length 1 first.
 
-    Taken from differences of coordinates, so that equal directions are exactly 0
-    apart and no rounding turns up as NaN. The two distances order pairs alike.
+    Taken from differences of coordinates, so that equal rows are exactly 0 apart
+    and no rounding turns up as NaN. The two distances order pairs alike.
 
     Args:
       representatives: ``[C, D]``; see `unit_representatives` about NaN and zero rows.
@@ -372,7 +372,7 @@ def _gamma_score(known, tree) -> tuple[Callable, np.ndarray]:
     def score(levels):
         return _gamma(_concordance(ranks, levels[upper][None]))[0]
 
-    return score, _codes(tree).astype(np.int16)
+    return score, _codes(tree).astype(np.int32)
 
 
 def _moment_score(known, tree, scores) -> tuple[Callable, np.ndarray]:

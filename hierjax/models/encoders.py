@@ -141,7 +141,10 @@ class ImageEncoder(Encoder):
     def _as_images(self, x: jax.Array) -> jax.Array:
         if x.ndim not in (3, 4):
             name = type(self).__name__
-            raise ValueError(f"{name} takes [B, H, W(, C)], got {x.shape}")
+            raise UserError(
+                f"{name} takes images [B, H, W(, C)], got {x.shape}; the models linear "
+                "and mlp take any shape"
+            )
         return x if x.ndim == 4 else x[..., None]
 
     def _batch_norm(self, train: bool, **settings: float) -> Callable[..., nn.Module]:

@@ -28,7 +28,7 @@ class _Conv:
     kernel: tuple[int, int] = (1, 1)
     strides: int = 1
     pad: bool = True
-    init: nn.initializers.Initializer = nn.initializers.truncated_normal(0.1)
+    init: nn.initializers.Initializer = nn.initializers.normal(0.1)
 
 
 # A branch is a tuple of steps, one after the other. A step is a convolution, a pooling,

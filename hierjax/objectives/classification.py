@@ -39,7 +39,7 @@ def classification(
     The tree is used for the number of classes only, except with ``proxy_kind='mds'``.
     Rows of unknown leaf teach nothing. Scores and representatives are unit proxies (for
     softmax unit classifier rows); scores by other representatives than its own use the
-    same formula, for softmax the cosine.
+    same formula, softmax without biases.
 
     Args:
       hierarchy: the label tree; class ids are its leaves.
@@ -72,10 +72,10 @@ def classification(
             raise UserError(f"{name} is {value!r}, accepted are {', '.join(accepted)}")
     if method == "softmax" and (proxy_kind != "learned" or dynamic_scale):
         raise UserError("softmax has neither proxies nor a scale to choose")
-    if method == "corr" and (proxy_kind != "mds" or dynamic_scale):
-        raise UserError(
-            "corr needs proxy_kind 'mds' and a constant scale: it never reads the scale"
-        )
+    if method == "corr" and proxy_kind != "mds":
+        raise UserError(f"corr needs the proxies 'mds', got {proxy_kind!r}")
+    if method == "corr" and dynamic_scale:
+        raise UserError("corr has no dynamic scale: its loss does not read the scale")
     if not 0 < scale < math.inf:
         raise UserError(f"scale must be positive and finite, got {scale}")
     if not 0 < ema_decay <= 1:
@@ -147,7 +147,8 @@ def _softmax(num_classes: int, priors: jax.Array | None) -> Objective:
     def scores(params, state, embeddings, representatives=None):
         del state
         if representatives is not None:
-            return losses.class_cosines(embeddings, representatives)
+            biases = jnp.zeros((num_classes,))
+            return losses.softmax_logits(embeddings, representatives, biases)
         return logits_of(params, embeddings)
 
     def representatives(params, state):

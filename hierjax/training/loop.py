@@ -102,6 +102,8 @@ def _check_classes(objective: Objective, data: Dataset) -> None:
             f"{data.name} has {data.hierarchy.num_classes} classes, the objective has "
             f"{there} representatives; make it from this data set's hierarchy"
         )
+    if there is not None and not (data.train_labels[data.rows("train"), -1] >= 0).any():
+        raise UserError(f"{data.name}: no training row has a known class")
 
 
 def example_inputs(data: Dataset) -> Any:
@@ -327,5 +329,5 @@ def _check_finite(metrics: dict[str, np.ndarray], step: int) -> None:
         if bad.size:
             raise DivergedError(
                 f"the {name} is {values[bad[0]]} at step {step + bad[0] + 1}; a "
-                "smaller learning rate is the usual cure"
+                "smaller learning rate or scale is the usual cure"
             )

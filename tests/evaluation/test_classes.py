@@ -56,7 +56,7 @@ BALANCED = make_data(list(range(8)) * 6, list(range(8)) * 4)
 def test_class_means_are_mean_directions():
     embeddings = RNG.normal(size=(7, 3))
     ids = np.array([0, 2, 2, -1, 0, 0, 2])
-    means = evaluation.class_means(embeddings, ids, 4)
+    means = evaluation.mean_directions(embeddings, ids, 4)
     for c in (0, 2):
         total = np.zeros(3)
         for row in range(7):
@@ -75,7 +75,7 @@ def test_measures_of_both_kinds_by_hand():
     ids = BALANCED.labels[BALANCED.rows("test"), -1]
     hops = TREE.path_length()
     train = BALANCED.rows("train")
-    means = evaluation.class_means(
+    means = evaluation.mean_directions(
         BALANCED.features[train], BALANCED.labels[train, -1], 8
     )
     for kind, vectors in (("proxies", proxies), ("means", means)):
@@ -153,6 +153,48 @@ def test_absent_classes_are_named_and_left_out():
     assert np.isfinite(measured.measures["robinson_foulds/means"])
 
 
+def test_a_class_without_a_mean_is_never_ranked():
+    data = make_data([0, 1] * 5, list(range(8)) * 3)
+    measured = evaluation.evaluate_classes(embed_of(data), data)
+    ids = data.labels[data.rows("test"), -1]
+    ranked = measured.per_query["accuracy@5/means"]
+    np.testing.assert_array_equal(ranked, ids < 2)
+
+
+def test_without_any_known_class_there_are_no_scores():
+    data = make_data(list(range(8)) * 2, list(range(8)) * 2)
+    labels = data.labels.copy()
+    labels[data.rows("train"), -1] = -1
+    hidden = Dataset("hidden", data.features, labels, TREE, data.splits)
+    measured = evaluation.evaluate_classes(
+        embed_of(hidden), hidden, classifier=classifier_of(CENTERS)
+    )
+    assert "accuracy/means" not in measured.measures
+    assert np.isnan(measured.measures["gamma/means"])
+    assert 0 <= measured.measures["accuracy/proxies"] <= 1
+    assert len(measured.untrained_classes) == 8
+
+
+def test_f1_of_every_level_by_hand():
+    measured = evaluation.evaluate_classes(embed_of(BALANCED), BALANCED)
+    means = measured.representatives["means"]
+    rows = BALANCED.rows("test")
+    units = metrics.unit_rows(BALANCED.features[rows])
+    predicted, ids = (units @ means.T).argmax(1), BALANCED.labels[rows, -1]
+    for level, name in enumerate(TREE.level_names):
+        nodes, scores = TREE.ancestors[:, level], []
+        for node in range(TREE.nodes_per_level[level]):
+            hits = sum(
+                nodes[p] == node == nodes[i]
+                for p, i in zip(predicted, ids, strict=True)
+            )
+            total = sum(nodes[p] == node for p in predicted)
+            total += sum(nodes[i] == node for i in ids)
+            scores.append(2 * hits / total)
+        found = measured.measures[f"macro_f1_{name}/means"]
+        np.testing.assert_allclose(found, np.mean(scores))
+
+
 def test_unknown_labels_are_no_queries():
     data = make_data(list(range(8)) * 5, list(range(8)) * 3)
     labels = data.labels.copy()
@@ -181,6 +223,7 @@ def test_few_classes_are_defined_or_nan(num_classes):
     )
     assert np.isnan(measured.measures["gamma/proxies"])
     assert 0 <= measured.measures["accuracy/proxies"] <= 1
+    evaluation.evaluate_classes(embed_of(data), data, official=True)
     if num_classes == 1:
         assert measured.measures["accuracy/proxies"] == 1
 

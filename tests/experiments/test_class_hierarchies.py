@@ -90,6 +90,30 @@ def test_own_vectors_with_a_ragged_tree(run, capsys, tmp_path):
     assert measures["gamma/proxies"]["value"] > 0.99
 
 
+@pytest.mark.parametrize("name", ["cifar100/normface+ema", "micro_s/corr"])
+def test_a_preset_moves_to_own_vectors(run, capsys, tmp_path, name):
+    path = make_npz(tmp_path / "own.npz")
+    arguments = [*preset(name), "--dataset=npz", f"--data_path={path}"]
+    assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
+    output = capsys.readouterr().out
+    assert "for npz: model = 'mlp'" in output
+    config = read_json(tmp_path / "w" / "config.json")
+    assert config["augment"] == "none" and not config["size_inform"]
+    assert config["loss"] == PRESETS[f"class_hierarchies/{name}"].experiment.loss
+
+
+def test_own_images_with_sizes(run, tmp_path):
+    rng = np.random.default_rng(0)
+    path = make_npz(
+        tmp_path / "own.npz",
+        features=rng.integers(0, 256, (120, 9, 8, 3), np.uint8),
+        sizes=rng.integers(5, 60, (120, 2)),
+    )
+    arguments = [*preset("npz/proxydr"), f"--data_path={path}"]
+    arguments += ["--set=size_inform=true", "--set=model=convnet"]
+    assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
+
+
 def test_one_class_only(fails, run, capsys, tmp_path):
     path = make_npz(tmp_path / "own.npz", labels=np.array([["stone"]] * 120))
     own = [f"--data_path={path}", f"--workdir={tmp_path}/w"]
@@ -137,6 +161,8 @@ def test_images_with_sizes_from_the_published_layout(run, capsys, tmp_path):
         ("gm_notes/proxydr", ["--set=weights=none.pth"], ["none.pth"]),
         ("gm_notes/proxydr", ["--set=num_train=9999"], ["9999", "766"]),
         ("gm_notes/proxydr", ["--set=augment=random_affine_flip"], ["[H, W, C]"]),
+        ("digits/proxydr", ["--set=model=inception_v3"], ["InceptionV3", "75"]),
+        ("gm_notes/proxydr", ["--set=hidden_labels=1"], ["known class"]),
         ("cifar100/proxydr", [], ["data_dir"]),
         ("cifar100/proxydr", ["--data_dir=."], ["hierjax.data.prepare"]),
         ("nabirds/proxydr", ["--data_dir=."], ["hierjax.data.prepare"]),

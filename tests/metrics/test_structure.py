@@ -468,3 +468,15 @@ def test_555_classes_take_no_time(shared_data):
     comparable = (num_pairs**2 - np.sum(np.bincount(tree[upper]) ** 2)) / 2
     untied = num_pairs * (num_pairs - 1) / 2
     assert gamma == pytest.approx(tau * math.sqrt(untied / comparable), abs=1e-12)
+
+
+@pytest.mark.slow
+def test_mantel_statistic_has_no_limit_on_distinct_values():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(260, 3))
+    learned = representative_distances(vectors)
+    other = representative_distances(vectors + 0.5 * rng.normal(size=vectors.shape))
+    assert len(np.unique(other)) > 2**15
+    found = mantel_test(learned, other, num_permutations=1)
+    expected = goodman_kruskal_gamma(learned, other)
+    np.testing.assert_allclose(found.statistic, expected)

@@ -84,8 +84,8 @@ def proxies_of(name):
         ({"distance": "cosine"}, "'cosine', accepted are euclidean, arccos"),
         ({"method": "softmax", "proxy_kind": "ema"}, "neither proxies nor a scale"),
         ({"method": "softmax", "dynamic_scale": True}, "neither proxies nor a scale"),
-        ({"method": "corr"}, "corr needs proxy_kind 'mds'"),
-        ({**OPTIONS["corr"], "dynamic_scale": True}, "corr .* a constant scale"),
+        ({"method": "corr"}, "corr needs the proxies 'mds', got 'learned'"),
+        ({**OPTIONS["corr"], "dynamic_scale": True}, "corr has no dynamic scale"),
         ({"scale": 0.0}, r"scale must be positive and finite, got 0\.0"),
         ({"scale": math.inf}, "scale must be positive and finite, got inf"),
         ({"scale": math.nan}, "scale must be positive and finite, got nan"),
@@ -219,7 +219,7 @@ def test_scores(name):
     others = 2 * RNG.normal(size=(CLASSES, DIM)).astype(np.float32)
     found = objective.scores(params, state, FLAT, others)
     if name == "softmax":
-        expected = losses.class_cosines(FLAT, others)
+        expected = losses.softmax_logits(FLAT, others, np.zeros(CLASSES))
     else:
         expected = expected_logits(name, others)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
