@@ -16,9 +16,9 @@ import numpy as np
 from scipy.special import softmax
 
 from benchmarks import timing
+from hierjax import metrics
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import (
-    calibration,
     class_trees,
     classification,
     ranking,
@@ -100,8 +100,8 @@ def of_confidence(inputs: Inputs) -> float:
     """Calibration errors and point-biserial correlation; prints the ECE."""
     confidence = softmax(inputs.scores, axis=1).max(axis=1)
     correct = inputs.scores.argmax(axis=1) == inputs.class_ids
-    calibration.point_biserial(confidence, correct)
-    return calibration.calibration(confidence, correct)["ece"]
+    metrics.point_biserial(confidence, correct)
+    return metrics.calibration(confidence, correct)["ece"]
 
 
 def by_class(inputs: Inputs) -> float:
