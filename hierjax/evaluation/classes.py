@@ -107,7 +107,8 @@ def evaluate_classes(
 
     Args:
       embed: ``rows [N] -> embeddings [N, D]``.
-      data: labels, tree and splits. Class means come from the training split.
+      data: labels, tree and splits. Class means come from the training split with its
+        true labels, also where training did not see them.
       classifier: what the method learned; None where there is none (raw inputs,
         untrained networks): only class means are measured then, and scores are cosines.
       split: queries.

@@ -7,6 +7,9 @@ may be odd) or another distance between classes. It takes few values and so has 
 ties, which is why Goodman and Kruskal's gamma is the headline: any representatives
 that order the class pairs as the tree does reach 1. The correlations beside it reach
 1 only where distances are exactly tied where the tree's are.
+
+For a part of the classes (the paper's "living" plankton, say) index rows and columns of
+both matrices.
 """
 
 from collections.abc import Callable
