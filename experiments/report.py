@@ -9,7 +9,7 @@ from hierjax import metrics, plotting
 from hierjax.data import Dataset
 from hierjax.evaluation import Embed
 
-_COLUMNS = {"input": "input", "learned": "learned", "gain": "gain"}
+_COLUMNS = ("input", "learned", "untrained", "gain")
 
 
 def _cell(entry: dict | None) -> str:
@@ -24,7 +24,8 @@ def _cell(entry: dict | None) -> str:
 
 def _measures_of(results: dict) -> list[str]:
     """Names of the measures in the order of the first column."""
-    return list(results["input" if "input" in results else "learned"]["measures"])
+    first = next(name for name in _COLUMNS if name in results)
+    return list(results[first]["measures"])
 
 
 def render(results: dict) -> str:

@@ -156,7 +156,8 @@ def evaluate(workdir: pathlib.Path) -> dict:
         records = training.read_records(workdir / "metrics.jsonl")
     if experiment.loss != "none":
         learned = evaluation.evaluate(embed, dataset, split=split)
-        results["learned"] = summarize(learned)
+        name = "untrained" if experiment.loss == "untrained" else "learned"
+        results[name] = summarize(learned)
         if "input" in results:
             results["gain"] = gains(learned, raw)
     results |= {

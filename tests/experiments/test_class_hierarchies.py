@@ -77,7 +77,9 @@ def test_an_untrained_network(run, capsys, tmp_path):
     arguments = [*preset("gm_notes/untrained"), f"--workdir={tmp_path}/w"]
     assert run(train, *arguments) == 0
     results = read_json(tmp_path / "w" / "results.json")
-    assert "best_step" not in results
+    assert "best_step" not in results and "learned" not in results
+    assert results["untrained"]["measures"]["knn/family"]["value"] > 0
+    assert "| input | untrained | gain |" in capsys.readouterr().out
     assert "accuracy/proxies" not in results["classes"]["measures"]
     assert not (tmp_path / "w" / "metrics.jsonl").exists()
 
