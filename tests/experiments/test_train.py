@@ -153,7 +153,11 @@ def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
 
     assert run(evaluate, f"--workdir={workdir}") == 0
     again = json.loads((workdir / "results.json").read_text())
-    assert again["learned"] == results["learned"]
+    # Not bit by bit: XLA's sums on CPUs depend on where in memory the arrays lie.
+    for name, entry in results["learned"]["measures"].items():
+        repeated = again["learned"]["measures"][name]
+        for key, value in entry.items():
+            assert repeated[key] == pytest.approx(value, abs=1e-5), (name, key)
 
 
 def test_quadruplets_of_a_deeper_tree_are_rounded_to_whole_tuples(
