@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.jobs import Jobs
 from experiments.runs import read_json
-from experiments.tables import Block, Row, Table, cell_seeds
+from experiments.tables import Block, Row, Table, cell_rows, cell_seeds
 from hierjax import data, metrics
 
 
@@ -156,12 +156,13 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
     for block in table.blocks:
         cells = {
             row.name: _load_cell(jobs, block, row, seed_list or cell_seeds(block, row))
-            for row in table.rows
+            for row in cell_rows(block, table, jobs.scale)
         }
         finished = {name: cell for name, cell in cells.items() if cell is not None}
         content = {
             "name": block.name,
             "note": block.note,
+            "settings": block.scales[jobs.scale] | block.fields,
             "published": block.published,
             "absent": jobs.data_problem(block, table.rows[0]) is not None,
             "rows": {},
@@ -188,6 +189,7 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         blocks.append(content)
     return {
         "table": table.name,
+        "measured": table.measured,
         "title": table.title,
         "note": table.note,
         "baselines": table.baselines,

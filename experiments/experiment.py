@@ -6,12 +6,8 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Callable
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from hierjax import data, evaluation, losses, models, objectives, proxies, training
 from hierjax.data import transforms
@@ -23,6 +19,7 @@ ENCODERS = {
     "linear": models.Linear,
     "mlp": models.MLP,
     "convnet": models.ConvNet,
+    "pointnet": models.PointNet,
     "small_resnet": models.SmallResNet,
     "resnet18": models.CifarResNet18,
     "resnet50": models.CifarResNet50,
@@ -31,7 +28,9 @@ ENCODERS = {
 }
 CLASSIFIERS = objectives.METHODS
 UNTRAINED = ("none", "untrained")
-LOSSES = (*UNTRAINED, "rank_based", "tuplet", "triplet", *CLASSIFIERS)
+CONTRASTIVE = (*objectives.CONTRASTIVE, "level_contrastive")
+LOSSES = (*UNTRAINED, "rank_based", "tuplet", "triplet", *CLASSIFIERS, *CONTRASTIVE)
+MEASURED = ("embeddings", "features")
 # Sets the user brings, and where their recordings come from.
 OWN_FILES = {
     "nsynth": "NSynth (magenta.tensorflow.org/datasets/nsynth)",
@@ -52,6 +51,10 @@ class Experiment(training.Config):
       data_path: the user's own npz file.
       hierarchy: file of the label tree for npz data; '' reads it from the labels.
       num_train: keep so many training rows, drawn by ``seed``; 0: all.
+      num_evaluated: keep so many rows of the validation and test splits, the same for
+        all seeds; 0: all.
+      long_tail: thin the training rows to class sizes that fall exponentially by this
+        ratio, drawn by ``seed``; 0: leave them.
       standardize: zero mean and unit variance by the training split.
       pca: keep this many principal components of the inputs; 0: all.
       noise: standard deviation of added noise, in units of each feature's own.
@@ -63,13 +66,19 @@ class Experiment(training.Config):
       model: name in `ENCODERS`.
       dtype: in which the network computes, 'float32' or 'bfloat16'.
       embed_dim: dimension of the embedding.
+      width: channels of the network's first stage, for 'convnet' and 'small_resnet';
+        each further one doubles them; 0: 32.
+      head_layers: 1, an affine head; 2, a projection head with one hidden layer.
+      measured: what evaluation looks at, 'embeddings', or 'features' before the head.
       weights: file of pretrained weights for the network, in ``data_dir`` or a whole
         path; '' starts at random.
       size_inform: add a term from the image's original size to the embedding.
       augment: name in `data.AUGMENTATIONS`, or 'none'.
+      num_views: views of every example a step, each augmented on its own.
       loss: 'rank_based', 'tuplet' (quadruplet at two levels), 'triplet', a classifier
-        ('softmax', 'normface', 'proxydr', 'corr'), 'untrained' to measure the network
-        as it was initialised, or 'none' to measure the input itself.
+        ('softmax', 'normface', 'proxydr', 'corr'), a contrastive loss ('simclr',
+        'supcon', 'hmc', 'hce', 'hmce', 'level_contrastive'), 'untrained' to measure
+        the network as it was initialised, or 'none' to measure the input itself.
       distance: 'cosine', 'euclidean' or 'sqeuclidean', as the loss accepts; of a
         classifier 'euclidean' or 'arccos'.
       target: of the rank-based loss, 'rank_index' or 'block_edge'.
@@ -82,8 +91,19 @@ class Experiment(training.Config):
       dynamic_scale: let the scale follow the batches instead.
       ema_decay: weight of a batch in the moving average of proxies.
       class_priors: add the log share of every class to a classifier's scores.
-      official: published behaviour of a classifier and of the measures of classes
-        where it differs from ours.
+      official: published behaviour where it differs from ours: of a classifier and the
+        measures of classes, of hmc, hce and hmce, and the base temperature of SupCon.
+      temperature: of the contrastive losses.
+      label_level: of SupCon, 0 = coarsest, -1 = finest.
+      pairwise_max: of hce and hmce.
+      masks: of level_contrastive: 'none', 'fixed', 'heads' (a projection head a level),
+        'gaussian_sample', 'gaussian_mean', 'gaussian_dim_stats' (G-HMLC) or
+        'attention' (A-HMLC).
+      label_scope: of level_contrastive, 'path' or 'column'.
+      balance: of level_contrastive, 'class' or 'none'.
+      activation: of attention masks, 'softmax', 'sigmoid' or 'softmax_levels'.
+      overlap_weight: penalty on the overlap of attention masks.
+      entropy_weight: penalty on the entropy of attention masks.
     """
 
     dataset: str = "gm_notes"
@@ -93,6 +113,8 @@ class Experiment(training.Config):
     data_path: str = ""
     hierarchy: str = ""
     num_train: int = 0
+    num_evaluated: int = 0
+    long_tail: float = 0.0
     standardize: bool = True
     pca: int = 0
     noise: float = 0.0
@@ -103,9 +125,13 @@ class Experiment(training.Config):
     model: str = "linear"
     dtype: str = "float32"
     embed_dim: int = 3
+    width: int = 0
+    head_layers: int = 1
+    measured: str = "embeddings"
     weights: str = ""
     size_inform: bool = False
     augment: str = "none"
+    num_views: int = 1
     loss: str = "rank_based"
     distance: str = "cosine"
     target: str = "rank_index"
@@ -119,6 +145,15 @@ class Experiment(training.Config):
     ema_decay: float = 0.01
     class_priors: bool = False
     official: bool = False
+    temperature: float = 0.1
+    label_level: int = -1
+    pairwise_max: bool = False
+    masks: str = "gaussian_sample"
+    label_scope: str = "path"
+    balance: str = "class"
+    activation: str = "softmax"
+    overlap_weight: float = 0.0
+    entropy_weight: float = 0.0
 
     def __post_init__(self):
         """Check every field on its own."""
@@ -129,10 +164,17 @@ class Experiment(training.Config):
             ("noise", 0),
             ("hidden_labels", 0),
             ("num_train", 0),
+            ("num_evaluated", 0),
+            ("long_tail", 0),
             ("embed_dim", 1),
             ("margin", 0),
             ("margin_inner", 0),
             ("margin_outer", 0),
+            ("width", 0),
+            ("head_layers", 1),
+            ("num_views", 1),
+            ("overlap_weight", 0),
+            ("entropy_weight", 0),
         ):
             check_range(name, getattr(self, name), minimum=minimum)
         if self.hidden_labels > 1:
@@ -146,12 +188,29 @@ class Experiment(training.Config):
             ("loss", LOSSES),
             ("target", ("rank_index", "block_edge")),
             ("distance", _DISTANCES.get(self.loss, _DISTANCES["tuplet"])),
+            ("measured", MEASURED),
+            ("masks", objectives.MASKS),
+            ("label_scope", losses.SCOPES),
+            ("balance", losses.BALANCES),
+            ("activation", objectives.ACTIVATIONS),
         ):
             check_choice(name, getattr(self, name), accepted)
-        if not self.scale > 0:
-            raise UserError(f"scale must be positive, got {self.scale}")
+        for name in ("scale", "temperature"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 < self.ema_decay <= 1:
             raise UserError(f"ema_decay must be in (0, 1], got {self.ema_decay}")
+        if self.width and self.model not in ("convnet", "small_resnet"):
+            raise UserError(f"width is not set for the model {self.model}; leave it 0")
+        if self.num_views > 1 and self.augment == "none":
+            raise UserError(
+                f"num_views {self.num_views} without augment would be identical views"
+            )
+        if self.measured == "features" and self.selection == "accuracy":
+            raise UserError(
+                "selection accuracy needs embeddings and measured is 'features'; "
+                "select by nn/average"
+            )
         if self.loss == "tuplet" and not self.margin_outer > self.margin_inner > 0:
             raise UserError(
                 "margins must satisfy margin_outer > margin_inner > 0, got "
@@ -182,6 +241,10 @@ def load_data(experiment: Experiment) -> data.Dataset:
     seed = experiment.seed
     if experiment.num_train:
         dataset = transforms.keep_train(dataset, experiment.num_train, seed)
+    if experiment.num_evaluated:
+        dataset = transforms.keep_evaluated(dataset, experiment.num_evaluated)
+    if experiment.long_tail:
+        dataset = transforms.long_tail(dataset, experiment.long_tail, seed)
     if experiment.shuffle_hierarchy:
         dataset = transforms.shuffle_hierarchy(dataset, seed)
     if experiment.refit:
@@ -227,186 +290,6 @@ def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold, seed):
         fold=fold,
         seed=seed,
     )
-
-
-def make_model(experiment: Experiment) -> nn.Module:
-    """The encoder; it returns unit vectors, except for the softmax classifier."""
-    # Only encoders of images have statistics to share between devices.
-    has_statistics = experiment.model not in ("linear", "mlp")
-    return ENCODERS[experiment.model](
-        embed_dim=experiment.embed_dim,
-        normalize=experiment.loss != "softmax",
-        size_inform=experiment.size_inform,
-        dtype=jnp.dtype(experiment.dtype),
-        **({"axis_name": training.AXIS} if has_statistics else {}),
-    )
-
-
-def pretrained_weights(experiment: Experiment) -> Callable | None:
-    """What puts the weights of a file into fresh variables, None without a file."""
-    if not experiment.weights:
-        return None
-    path = pathlib.Path(experiment.data_dir) / experiment.weights
-    return functools.partial(models.load_pretrained, path)
-
-
-def fit(
-    experiment: Experiment,
-    dataset: data.Dataset,
-    workdir: pathlib.Path | None = None,
-    *,
-    num_devices: int | None = None,
-    verbose: bool = False,
-) -> training.Result:
-    """Train an experiment on its data, see `training.fit`."""
-    return training.fit(
-        make_model(experiment),
-        make_objective(experiment, dataset),
-        dataset,
-        experiment,
-        workdir,
-        augment=data.AUGMENTATIONS.get(experiment.augment),
-        pretrained=pretrained_weights(experiment),
-        num_devices=num_devices,
-        verbose=verbose,
-    )
-
-
-def untrained_embed(experiment: Experiment, dataset: data.Dataset) -> evaluation.Embed:
-    """The embedding of the network as it is initialised."""
-    model = make_model(experiment)
-    variables = training.initial_variables(
-        model,
-        training.example_inputs(dataset),
-        experiment.seed,
-        pretrained=pretrained_weights(experiment),
-    )
-    return training.embedder(model, variables, dataset.inputs)
-
-
-def make_objective(
-    experiment: Experiment, dataset: data.Dataset
-) -> objectives.Objective:
-    """The objective on a data set; equal settings give the same object.
-
-    On ragged trees the rank-based loss takes its ranks from the hops between classes,
-    since padded labels would order some pairs differently.
-    """
-    hierarchy = dataset.hierarchy
-    num_levels = hierarchy.num_levels
-    if experiment.loss == "rank_based":
-        ragged = bool((hierarchy.depths < num_levels).any())
-        return _rank_based(
-            experiment.distance,
-            experiment.target,
-            experiment.stop_gradient_target,
-            _Hops(hierarchy.path_length()) if ragged else None,
-        )
-    if experiment.loss in CLASSIFIERS:
-        return _classifier(
-            hierarchy,
-            experiment.loss,
-            experiment.proxies,
-            experiment.scale,
-            experiment.dynamic_scale,
-            experiment.distance,
-            experiment.ema_decay,
-            _class_counts(dataset) if experiment.class_priors else None,
-            experiment.official,
-        )
-    if experiment.loss == "triplet":
-        return _triplet(experiment.distance, (experiment.margin,) * num_levels)
-    if experiment.loss == "tuplet":
-        return _tuplet(experiment.distance, tuplet_margins(experiment, num_levels))
-    raise UserError(f"loss {experiment.loss!r} trains nothing")
-
-
-def tuplet_margins(experiment: Experiment, num_levels: int) -> tuple[float, ...]:
-    """Margins from the finest to the coarsest level.
-
-    The coarsest gets ``margin_inner``; the others share the rest of ``margin_outer``,
-    which at two levels gives (alpha - beta, beta) of the quadruplet loss.
-    """
-    if num_levels == 1:
-        return (experiment.margin_inner,)
-    rest = experiment.margin_outer - experiment.margin_inner
-    return (rest / (num_levels - 1),) * (num_levels - 1) + (experiment.margin_inner,)
-
-
-def whole_tuples(experiment: Experiment, dataset: data.Dataset) -> Experiment:
-    """Round the batch of a tuple loss down to whole tuples, and say so.
-
-    A batch counts clips, so that methods with and without tuples see as many; how many
-    a tuple has depends on the depth of the tree.
-    """
-    if experiment.loss != "tuplet":
-        return experiment
-    tuple_size = dataset.hierarchy.num_levels + 2
-    batch_size = experiment.batch_size // tuple_size * tuple_size
-    if batch_size in (0, experiment.batch_size):
-        return experiment
-    print(f"batch_size {batch_size}: whole tuples of {tuple_size} rows")
-    return dataclasses.replace(experiment, batch_size=batch_size)
-
-
-class _Hops:
-    """A matrix of hops that is equal to another by value, to serve as a cache key."""
-
-    def __init__(self, matrix: np.ndarray):
-        self.matrix = matrix
-
-    def __eq__(self, other):
-        return isinstance(other, _Hops) and np.array_equal(self.matrix, other.matrix)
-
-    def __hash__(self):
-        return hash(self.matrix.tobytes())
-
-
-@functools.lru_cache(maxsize=64)
-def _rank_based(distance, target, stop_gradient_target, hops):
-    return objectives.from_loss(
-        losses.rank_based_loss,
-        distance=distance,
-        target=target,
-        stop_gradient_target=stop_gradient_target,
-        tree_distance=None if hops is None else hops.matrix,
-    )
-
-
-def _class_counts(dataset: data.Dataset) -> tuple[int, ...]:
-    """Training rows of every class."""
-    ids = dataset.train_labels[dataset.rows("train"), -1]
-    counts = np.bincount(ids[ids >= 0], minlength=dataset.hierarchy.num_classes)
-    return tuple(counts.tolist())
-
-
-@functools.lru_cache(maxsize=64)
-def _classifier(
-    hierarchy, method, proxy_kind, scale, dynamic, distance, decay, counts, official
-):
-    return objectives.classification(
-        hierarchy,
-        method=method,
-        proxy_kind=proxy_kind,
-        scale=scale,
-        dynamic_scale=dynamic,
-        distance=distance,
-        ema_decay=decay,
-        class_counts=counts,
-        official=official,
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _triplet(distance, margins):
-    return objectives.from_loss(
-        losses.hierarchical_triplet_loss, distance=distance, margins=margins
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _tuplet(distance, margins):
-    return objectives.from_tuple_loss(margins, distance=distance)
 
 
 def embed_input(dataset: data.Dataset) -> evaluation.Embed:

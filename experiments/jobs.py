@@ -11,17 +11,12 @@ import time
 
 import numpy as np
 
-from experiments.experiment import (
-    Experiment,
-    embed_input,
-    fit,
-    load_data,
-    untrained_embed,
-    whole_tuples,
-)
+from experiments.experiment import Experiment, embed_input, load_data
+from experiments.methods import fit, untrained_embed, whole_tuples
+from experiments.probing import probe, probe_state
 from experiments.runs import plain, read_json, write_json
 from experiments.tables import Block, Row, scaled_experiment, trials
-from hierjax import data, evaluation
+from hierjax import data, evaluation, training
 from hierjax.errors import DivergedError, MissingDataError, UserError
 
 
@@ -33,7 +28,7 @@ class Jobs:
       folder: where results of jobs go.
       scale: one of `tables.SCALES`.
       data_dir: folder of downloaded data.
-      measured: 'neighbors' or 'classes', see `tables.Table`.
+      measured: 'neighbors', 'classes' or 'probes', see `tables.Table`.
     """
 
     folder: pathlib.Path
@@ -67,7 +62,7 @@ class Jobs:
                 self._once(
                     path,
                     {"experiment": _record(experiment)},
-                    functools.partial(self._final, experiment, tuning, path),
+                    functools.partial(self._final, block, experiment, tuning, path),
                 )
 
     def tuning_path(self, block: Block, row: Row, fold: int) -> pathlib.Path:
@@ -153,12 +148,16 @@ class Jobs:
             "neighbors": best.neighbors() if counted else None,
         }
 
-    def _final(self, experiment: Experiment, tuning: dict, path: pathlib.Path) -> dict:
+    def _final(
+        self, block: Block, experiment: Experiment, tuning: dict, path: pathlib.Path
+    ) -> dict:
         """Train and measure on the test split; arrays go beside ``path``."""
         distance = tuning["chosen"]["overrides"].get("distance", "cosine")
         obtained = _obtain(experiment, distance)
         if self.measured == "classes":
             result, arrays = _measure_classes(obtained)
+        elif self.measured == "probes":
+            result, arrays = _measure_probes(obtained, block.targets)
         else:
             result, arrays = _measure_neighbors(obtained, tuning["neighbors"])
         np.savez_compressed(path.with_suffix(".npz"), **arrays)
@@ -177,6 +176,9 @@ class _Obtained:
       steps: of the best state, 0 without training.
       best_value: on validation, NaN without training.
       classifier: where the experiment has one.
+      state: that was trained, if any was.
+      guarded: mean share of rows whose masks had to be mended, over the training; NaN
+        where none can be.
     """
 
     experiment: Experiment
@@ -186,6 +188,8 @@ class _Obtained:
     steps: int = 0
     best_value: float = float("nan")
     classifier: evaluation.Classifier | None = None
+    state: training.State | None = None
+    guarded: float = float("nan")
 
     def neighbors(self) -> tuple[int, ...]:
         """Numbers of neighbours that are best on validation."""
@@ -224,6 +228,8 @@ def _obtain(experiment: Experiment, distance: str) -> _Obtained:
         fitted.best_step,
         fitted.best_value,
         fitted.classifier,
+        fitted.state,
+        float(np.mean([r.get("guarded", np.nan) for r in fitted.records])),
     )
 
 
@@ -267,6 +273,23 @@ def _measure_classes(obtained: _Obtained) -> tuple[dict, dict[str, np.ndarray]]:
         f"representatives/{k}": v.astype(np.float32)
         for k, v in measured.representatives.items()
     }
+    return result, arrays
+
+
+def _measure_probes(
+    obtained: _Obtained, targets: tuple[str, ...]
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Linear and nearest-neighbour probes of the frozen encoder."""
+    experiment, dataset = obtained.experiment, obtained.dataset
+    if obtained.state is None:
+        probed = probe(obtained.embed, dataset, targets=targets)
+    else:
+        probed = probe_state(experiment, dataset, obtained.state, targets=targets)
+    arrays = {"rows": probed.rows}
+    arrays |= {f"kept/{k}": v.astype(np.float16) for k, v in probed.kept.items()}
+    arrays |= {f"value/{k}": v for k, v in probed.per_query.items()}
+    measures = probed.measures | {"guarded": obtained.guarded}
+    result = {"neighbors": [], "measures": measures, "chosen": probed.chosen}
     return result, arrays
 
 

@@ -6,23 +6,26 @@ import io
 from experiments import published
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
+    """A number, '-' where undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _mean_sd(entry: dict) -> str:
-    text = _number(entry["mean"])
-    return text if entry["sd"] is None else f"{text} ± {_number(entry['sd'])}"
+def mean_sd(entry: dict, digits: int = 2) -> str:
+    """Mean and standard deviation over seeds."""
+    text = number(entry["mean"], digits)
+    known = entry["mean"] is not None and entry["sd"] is not None
+    return f"{text} ± {number(entry['sd'], digits)}" if known else text
 
 
 def _mean_sd_interval(entry: dict) -> str:
     """As `_mean_sd`, with the bootstrap interval where there is one."""
     if entry.get("low") is None:
-        return _mean_sd(entry)
-    return f"{_mean_sd(entry)} [{_number(entry['low'])}, {_number(entry['high'])}]"
+        return mean_sd(entry)
+    return f"{mean_sd(entry)} [{number(entry['low'])}, {number(entry['high'])}]"
 
 
-def _gain(entry: dict | None) -> str:
+def gain_cell(entry: dict | None) -> str:
     """A gain with its interval and its verdict."""
     if entry is None or entry["value"] is None:
         return "-"
@@ -32,8 +35,8 @@ def _gain(entry: dict | None) -> str:
     elif entry["high"] is not None and entry["high"] < 0:
         verdict = "↓"
     return (
-        f"{entry['value']:+.3f} [{_number(entry['low'], 3)}, "
-        f"{_number(entry['high'], 3)}] {verdict}"
+        f"{entry['value']:+.3f} [{number(entry['low'], 3)}, "
+        f"{number(entry['high'], 3)}] {verdict}"
     )
 
 
@@ -58,15 +61,15 @@ def _row_line(
     cells = [
         _mean_sd_interval(row["measures"][measure]) for measure in columns.values()
     ]
-    cells.append(_mean_sd(row["measures"]["mistake_distance/hops"]))
+    cells.append(mean_sd(row["measures"]["mistake_distance/hops"]))
     for baseline in baselines:
         gain = row["gain"].get(baseline, {})
-        cells += [_gain(gain.get(columns[heading])) for heading in _GAINS]
+        cells += [gain_cell(gain.get(columns[heading])) for heading in _GAINS]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _published_line(name: str, values: list[float], num_gains: int) -> str:
-    cells = [f"_{_number(value)}_" for value in values] + ["-"] * (1 + num_gains)
+    cells = [f"_{number(value)}_" for value in values] + ["-"] * (1 + num_gains)
     return f"| _{name}, published_ | " + " | ".join(cells) + " |"
 
 
@@ -117,13 +120,13 @@ def _remarks(block: dict) -> list[str]:
         f"- k in fold 0, coarsest level first: {neighbors}.",
     ]
     lines += [
-        f"- {name}: {_mean_sd(row['sibling_overlap'])} of the true pairs of siblings "
+        f"- {name}: {mean_sd(row['sibling_overlap'])} of the true pairs of siblings "
         "are siblings in the shuffled tree too."
         for name, row in rows.items()
         if "sibling_overlap" in row
     ]
     for name, values in block.get("by_stratum", {}).items():
-        shown = ", ".join(f"{key}: {_number(v)}" for key, v in values.items())
+        shown = ", ".join(f"{key}: {number(v)}" for key, v in values.items())
         lines.append(f"- kNN fine by pitch, {name}: {shown}.")
     return lines
 

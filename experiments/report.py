@@ -53,8 +53,26 @@ def render(results: dict) -> str:
     )
     if "input" not in columns:
         lines.append("The input is images: its own neighbours are not measured.")
+    if "probes" in results:
+        lines += ["", render_probes(results["probes"])]
     if "classes" in results:
         lines += ["", render_classes(results["classes"])]
+    return "\n".join(lines)
+
+
+def render_probes(probes: dict) -> str:
+    """The measures of a frozen encoder as a Markdown table."""
+    lines = ["| frozen features | |", "| --- | --- |"]
+    for name, entry in probes["measures"].items():
+        lines.append(f"| {name} | {_cell(entry)} |")
+    inputs = (
+        "inputs augmented anew" if probes["augmented"] else "features computed once"
+    )
+    lines += [
+        "",
+        f"probe: linear, last epoch, on {inputs}; probe_best: best epoch on "
+        "validation; nn: nearest training row.",
+    ]
     return "\n".join(lines)
 
 
@@ -114,6 +132,8 @@ def write(
     representatives: dict[str, np.ndarray],
     records: list[dict],
     split: str,
+    *,
+    masks: np.ndarray | None = None,
 ) -> None:
     """Write ``report.md`` and the pictures of a run into ``folder``.
 
@@ -125,6 +145,7 @@ def write(
       representatives: kind, 'means' or 'proxies', to ``[C, D]``.
       records: of the training, possibly none.
       split: the rows that are drawn.
+      masks: ``[L, D]`` mean masks a level, None where there are none.
     """
     folder.mkdir(exist_ok=True)
     (folder / "report.md").write_text(render(results) + "\n")
@@ -134,6 +155,10 @@ def write(
             embed(rows), dataset.labels[rows], dataset.hierarchy, title=split
         )
     }
+    if masks is not None:
+        figures["level_masks"] = plotting.mask_heatmap(
+            masks, dataset.hierarchy.level_names
+        )
     for kind, vectors in representatives.items():
         write_trees(folder, kind, vectors, dataset)
         suffix = "" if kind == "means" else f"_{kind}"

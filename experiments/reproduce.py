@@ -9,6 +9,8 @@ from experiments import (
     class_aggregate,
     class_render,
     command_line,
+    figures,
+    probe_render,
     render,
 )
 from experiments.experiment import describe_hardware
@@ -26,13 +28,18 @@ from experiments.tables import (
 from hierjax.errors import UserError
 
 # How the numbers of a table are put together and how they are shown.
-AGGREGATE = {"neighbors": aggregate.aggregate, "classes": class_aggregate.aggregate}
-RENDER = {"neighbors": render, "classes": class_render}
+AGGREGATE = {
+    "neighbors": aggregate.aggregate,
+    "classes": class_aggregate.aggregate,
+    "probes": aggregate.aggregate,
+}
+RENDER = {"neighbors": render, "classes": class_render, "probes": probe_render}
 
 
 def define_flags() -> None:
     """Flags of this command."""
     flags.DEFINE_enum("table", None, list(TABLES), "Table to compute.")
+    flags.DEFINE_enum("figure", None, list(figures.FIGURES), "Figure to draw.")
     flags.DEFINE_string("workdir", None, "Folder of the runs; continued where present.")
     flags.DEFINE_list("rows", [], "Rows to run; default all.")
     flags.DEFINE_list("datasets", [], "Blocks or data sets to run; default all.")
@@ -106,17 +113,30 @@ def _claim(workdir: pathlib.Path, scale: str) -> None:
 
 
 def main() -> None:
-    """Run what is missing of a table, then print and write it."""
+    """Run what is missing of a table or figure, then print or draw it."""
     values = flags.FLAGS
-    if not values.table:
-        raise UserError(f"--table is missing, one of {', '.join(TABLES)}")
+    if bool(values.table) == bool(values.figure):
+        raise UserError(
+            f"give either --table, one of {', '.join(TABLES)}, or --figure, one of "
+            f"{', '.join(figures.FIGURES)}"
+        )
     if not values.workdir:
         raise UserError("--workdir is missing: a folder for the runs")
-    table, seed_list = TABLES[values.table], _seeds()
-    rows, blocks = _chosen_rows(table), _chosen_blocks(table)
     workdir = pathlib.Path(values.workdir)
-    _claim(workdir, values.scale)
     data_dir = str(pathlib.Path(values.data_dir).resolve()) if values.data_dir else ""
+    if values.table:
+        _reproduce_table(TABLES[values.table], workdir, data_dir)
+        return
+    _claim(workdir, values.scale)
+    jobs = Jobs(workdir / "jobs", values.scale, data_dir, "probes")
+    for path in figures.FIGURES[values.figure](jobs, workdir):
+        print(f"written: {path}")
+
+
+def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None:
+    values, seed_list = flags.FLAGS, _seeds()
+    rows, blocks = _chosen_rows(table), _chosen_blocks(table)
+    _claim(workdir, values.scale)
     jobs = Jobs(workdir / "jobs", values.scale, data_dir, table.measured)
     for block in blocks:
         problem = jobs.data_problem(block, rows[0])

@@ -10,18 +10,21 @@ import numpy as np
 
 from experiments import report
 from experiments.experiment import (
-    CLASSIFIERS,
+    CONTRASTIVE,
     UNTRAINED,
     Experiment,
     describe_hardware,
     embed_input,
-    fit,
     load_data,
+)
+from experiments.methods import (
+    fit,
     make_model,
     make_objective,
     untrained_embed,
     whole_tuples,
 )
+from experiments.probing import Probed, mean_masks, probe_state
 from hierjax import data, evaluation, metrics, training
 from hierjax.errors import UserError
 
@@ -130,8 +133,13 @@ def describe_data(dataset: data.Dataset) -> str:
     return f"{dataset.name}: {levels}; {splits}"
 
 
-def evaluate(workdir: pathlib.Path) -> dict:
+def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     """Evaluate a run's best state, write ``results.json`` and ``report/``, print.
+
+    Args:
+      workdir: of the run.
+      augmented_probe: train the linear probes of contrastive runs on augmented inputs,
+        the encoder run anew every epoch, instead of on features computed once.
 
     Returns:
       The content of ``results.json``.
@@ -141,6 +149,13 @@ def evaluate(workdir: pathlib.Path) -> dict:
     split = _measured_split(dataset)
     results = {"environment": describe_hardware(), "split": split}
     embed, classifier, records = embed_input(dataset), None, []
+    probed, masks = None, None
+    contrasts = experiment.loss in CONTRASTIVE
+    if augmented_probe and (not contrasts or experiment.augment == "none"):
+        raise UserError(
+            "--augmented_probe needs a contrastive run with an augmentation; "
+            f"{workdir} has loss {experiment.loss} and augment {experiment.augment}"
+        )
     # Neighbours in the space of raw pixels take longer than the training.
     if experiment.loss == "none" or dataset.features.dtype != np.uint8:
         raw = evaluation.evaluate(embed, dataset, split=split)
@@ -148,10 +163,22 @@ def evaluate(workdir: pathlib.Path) -> dict:
     if experiment.loss == "untrained":
         embed = untrained_embed(experiment, dataset)
     elif experiment.loss != "none":
-        model, objective = make_model(experiment), make_objective(experiment, dataset)
+        model = make_model(experiment, dataset.hierarchy.num_levels)
+        objective = make_objective(experiment, dataset)
         state = training.restore_best(model, objective, dataset, experiment, workdir)
-        embed = training.embedder(model, state.variables, dataset.inputs)
-        classifier = training.classifier(objective, state)
+        embed = training.embedder(
+            model, state.variables, dataset.inputs, method=experiment.measured
+        )
+        if experiment.measured == "embeddings":
+            classifier = training.classifier(objective, state)
+        if contrasts:
+            probed = probe_state(
+                experiment, dataset, state, augmented=augmented_probe, split=split
+            )
+            results["probes"] = summarize_probes(probed) | {
+                "augmented": augmented_probe
+            }
+            masks = mean_masks(experiment, dataset, state, split)
         results["best_step"] = int(state.step)
         records = training.read_records(workdir / "metrics.jsonl")
     if experiment.loss != "none":
@@ -164,7 +191,7 @@ def evaluate(workdir: pathlib.Path) -> dict:
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
     }
-    if experiment.loss == "untrained" or experiment.loss in CLASSIFIERS:
+    if experiment.loss == "untrained" or classifier is not None:
         classes = evaluation.evaluate_classes(
             embed,
             dataset,
@@ -184,7 +211,14 @@ def evaluate(workdir: pathlib.Path) -> dict:
         return results
     write_json(workdir / "results.json", results)
     report.write(
-        workdir / "report", results, dataset, embed, representatives, records, split
+        workdir / "report",
+        results,
+        dataset,
+        embed,
+        representatives,
+        records,
+        split,
+        masks=masks,
     )
     print(report.render(results))
     print(f"report in {workdir / 'report'}")
@@ -224,6 +258,21 @@ def summarize_classes(measured: evaluation.ClassEvaluation) -> dict:
         },
         "untrained_classes": measured.untrained_classes,
         "untested_classes": measured.untested_classes,
+    }
+
+
+def summarize_probes(probed: Probed) -> dict:
+    """Measures of a frozen encoder, with bootstrap intervals over rows."""
+    intervals = {
+        name: metrics.bootstrap_interval(values, units=probed.units, num_resamples=2000)
+        for name, values in probed.per_query.items()
+    }
+    return {
+        "measures": {
+            name: {"value": value, **_bounds(intervals.get(name))}
+            for name, value in probed.measures.items()
+        },
+        "chosen": probed.chosen,
     }
 
 

@@ -286,6 +286,22 @@ class Hierarchy:
             [self.paths[c][: level + 1] for c in self._first_classes(level)]
         )
 
+    def name_ids(self, level: int) -> np.ndarray:
+        """Number of each node's own name among the sorted names of its level.
+
+        Nodes that share a name under different parents share its number: labels so
+        numbered are a column of attributes of its own, not a path.
+
+        Args:
+          level: 0 to L - 1.
+
+        Returns:
+          int32 ``[nodes_per_level[level]]``.
+        """
+        names = [self.paths[c][: level + 1][-1] for c in self._first_classes(level)]
+        _, numbers = np.unique(names, return_inverse=True)
+        return numbers.astype(np.int32)
+
     def path_length(self) -> np.ndarray:
         """Number of edges between each two classes.
 

@@ -31,3 +31,28 @@ def shared_levels(a: jax.Array, b: jax.Array) -> jax.Array:
 def known_levels(labels: jax.Array) -> jax.Array:
     """``int32 [N]``: how many levels of each label ``[N, L]`` are known."""
     return jnp.sum(labels >= 0, -1, dtype=jnp.int32)
+
+
+def path_ids(labels: jax.Array) -> jax.Array:
+    """Numbers the distinct paths among labels, level by level.
+
+    Args:
+      labels: ``[N, L]``; ids may be any integers and need not be unique in a level.
+
+    Returns:
+      ``int32 [N, L]``: two rows have the same number in 0..N-1 at a level if and only
+      if they agree in all columns down to it; -1 where one of those is unknown.
+      Numbers follow the lexicographic order of the paths.
+    """
+    order = jnp.lexsort(labels.T[::-1])
+    ordered = labels[order]
+    changed = ordered[1:] != ordered[:-1]
+    ids = []
+    starts = jnp.zeros((labels.shape[0] - 1,), bool)
+    for level in range(labels.shape[1]):
+        starts |= changed[:, level]
+        number = jnp.cumsum(starts, dtype=jnp.int32)
+        ids.append(jnp.concatenate([jnp.zeros((1,), jnp.int32), number]))
+    ids = jnp.zeros(labels.shape, jnp.int32).at[order].set(jnp.stack(ids, 1))
+    known = jnp.cumprod(labels >= 0, axis=1) > 0
+    return jnp.where(known, ids, -1)

@@ -43,7 +43,7 @@ COLLECTIVES = {
 # Packages, and the only files that may import them.
 ONLY_IN = {
     "absl": "experiments/",
-    "matplotlib": "hierjax/plotting.py",
+    "matplotlib": "hierjax/plotting/",
     "orbax": "hierjax/training/checkpoints.py",
     "ml_collections": "nowhere",
     "torch": "benchmarks/",

@@ -3,7 +3,11 @@
 import dataclasses
 
 from experiments.experiment import Experiment
-from experiments.presets import class_hierarchies, rank_based
+from experiments.presets import (
+    class_hierarchies,
+    hierarchical_contrastive,
+    rank_based,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +25,8 @@ def fields_on_other_data(name: str, dataset: str) -> dict:
     """Fields of a preset that change with the data set it is moved to."""
     if name.startswith("class_hierarchies/"):
         return class_hierarchies.fields_of_data(dataset)
+    if name.startswith("hierarchical_contrastive/"):
+        return hierarchical_contrastive.fields_of_data(dataset)
     # The protocol of one data set means nothing to another.
     return {"protocol": ""}
 
@@ -33,5 +39,6 @@ PRESETS: dict[str, Preset] = {
 for _name, _experiment, _summary in (
     *rank_based.presets(),
     *class_hierarchies.presets(),
+    *hierarchical_contrastive.presets(),
 ):
     PRESETS[_name] = Preset(_experiment, _summary)

@@ -1,6 +1,10 @@
 """Every table that `experiments.reproduce` can compute, by name."""
 
-from experiments.tables import class_hierarchies, rank_based
+from experiments.tables import (
+    class_hierarchies,
+    hierarchical_contrastive,
+    rank_based,
+)
 from experiments.tables.layout import (
     SCALES,
     Block,
@@ -13,7 +17,12 @@ from experiments.tables.layout import (
 )
 
 TABLES = {
-    table.name: table for table in (*rank_based.tables(), *class_hierarchies.tables())
+    table.name: table
+    for table in (
+        *rank_based.tables(),
+        *class_hierarchies.tables(),
+        *hierarchical_contrastive.tables(),
+    )
 }
 
 __all__ = [

@@ -31,6 +31,8 @@ class Block:
         k-NN accuracy is then also reported by it.
       scales: fields of the experiment that a scale sets.
       rows: names of the rows that a scale runs, all where it names none.
+      targets: what linear probes are asked for, in tables of probes; empty: every level
+        whose test classes are all in training.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Block:
     strata: Callable[[], np.ndarray] | None = None
     scales: dict[str, dict] = dataclasses.field(default_factory=dict)
     rows: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    targets: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +78,10 @@ class Table:
       blocks: data.
       rows: methods.
       measured: 'neighbors': measures of embeddings, `evaluation.evaluate`; 'classes':
-        of classes and their representatives, `evaluation.evaluate_classes`.
+        of classes and their representatives, `evaluation.evaluate_classes`; 'probes':
+        of a frozen encoder, `experiments.probing`.
       baselines: rows that all others are compared with query by query, in tables of
-        neighbours.
+        neighbours and of probes.
       needed_accuracy: in tables of classes, the top-1 accuracy below which rows are
         not said to be comparable; 0 says nothing of the kind.
       note: printed above the blocks.

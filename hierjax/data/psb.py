@@ -6,6 +6,7 @@ import numpy as np
 
 from hierjax.data.archives import read_npz
 from hierjax.data.dataset import Dataset
+from hierjax.data.splitting import split_rows
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -20,9 +21,16 @@ _CELLS = 8
 _NO_GROUP = "-1"
 _VALIDATION_SHARE = 0.2
 _SEED = 0
+_REPRESENTATIONS = {"official": "grid", "points": "points", "points_within": "points"}
+"""What the features are unless the caller says so, by protocol."""
 
 
-def load(data_dir: str | pathlib.Path, representation: str = "grid") -> Dataset:
+def load(
+    data_dir: str | pathlib.Path,
+    protocol: str = "official",
+    *,
+    representation: str | None = None,
+) -> Dataset:
     """Loads 1,809 shapes with four levels: coarse3 (2), coarse2, coarse1, base (161).
 
     The tree is the benchmark's own coarse classifications stacked up. Two things make
@@ -31,21 +39,37 @@ def load(data_dir: str | pathlib.Path, representation: str = "grid") -> Dataset:
     in the two halves of the benchmark (sword, handgun) stay in the one that holds most
     of their shapes.
 
-    Splits: the benchmark's halves, test = its second one; only 21 base classes occur
-    in both, so that most of the test is about unseen classes. Validation takes all
-    training shapes of a fifth of the training half's base classes (seeded). The
-    bootstrap unit is the base class.
+    Protocols:
+      'official': the benchmark's halves, test = its second one; only 21 base classes
+        occur in both, so that most of the test is about unseen classes. Validation
+        takes all training shapes of a fifth of the training half's base classes
+        (seeded). The bootstrap unit is the base class. Features are grids.
+      'points': the same split; features are points.
+      'points_within': 60, 20 and 20 % of the shapes of every base class of both halves
+        together (seeded), for what has to see every class in training, such as linear
+        probes of base and coarse1. Not the benchmark's split. The bootstrap unit is
+        the shape. Features are points.
 
     Args:
       data_dir: Folder with `psb_points1024.npz`, or with `psb/` around it.
+      protocol: 'official', 'points' or 'points_within'.
       representation: 'grid', square roots of the shares of points in the cells of an
         8 x 8 x 8 grid, ``[N, 512]``, rows of unit length; or 'points', ``[N, 1024, 3]``
-        unordered. Both after centring on the mean point and scaling the farthest point
-        to distance 1. Shapes keep their orientation.
+        unordered, the second coordinate up. Both after centring on the mean point and
+        scaling the farthest point to distance 1. Shapes keep their orientation. None:
+        what the protocol says.
 
     Raises:
-      UserError: The file is missing or lacks an array; unknown representation.
+      UserError: The file is missing or lacks an array; unknown protocol or
+        representation.
     """
+    if protocol not in _REPRESENTATIONS:
+        raise UserError(
+            "psb: protocol must be 'official', 'points' or 'points_within', got "
+            f"{protocol!r}"
+        )
+    if representation is None:
+        representation = _REPRESENTATIONS[protocol]
     if representation not in ("grid", "points"):
         raise UserError(
             f"psb: representation must be 'grid' or 'points', got {representation!r}"
@@ -54,14 +78,19 @@ def load(data_dir: str | pathlib.Path, representation: str = "grid") -> Dataset:
     points = _unit_points(arrays["points"])
     base = arrays["base"].astype(np.int32)
     hierarchy = Hierarchy.from_paths(_paths(arrays), level_names=_LEVELS)
+    shapes = np.arange(len(base))
+    if protocol == "points_within":
+        splits, units, unit_name = split_rows(base, shapes, _SEED), shapes, "shape"
+    else:
+        splits, units, unit_name = _splits(base, arrays["split"]), base, "class"
     return Dataset(
         name="psb",
         features=_occupancy(points) if representation == "grid" else points,
         labels=hierarchy.labels_of(base),
         hierarchy=hierarchy,
-        splits=_splits(base, arrays["split"]),
-        units=base,
-        unit_name="class",
+        splits=splits,
+        units=units,
+        unit_name=unit_name,
     )
 
 

@@ -6,7 +6,17 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hierjax.data import cifar100, digits, gm_notes, image_sets, npz, psb, tut2016
+from hierjax.data import (
+    cifar100,
+    digits,
+    gm_notes,
+    hierarchical_mnist,
+    image_sets,
+    modelnet40,
+    npz,
+    psb,
+    tut2016,
+)
 from hierjax.data.dataset import Dataset
 from hierjax.errors import MissingDataError, UserError
 
@@ -17,12 +27,14 @@ class Loader(NamedTuple):
     Attributes:
       load: The function.
       place: Which argument says where the data are, None if they come along.
-      has_folds: Whether there are protocols and folds.
+      has_protocols: Whether there are several protocols.
+      has_folds: Whether a protocol may have several folds.
       has_seed: Whether the split is drawn at random.
     """
 
     load: Callable[..., Dataset]
     place: str | None = None
+    has_protocols: bool = False
     has_folds: bool = False
     has_seed: bool = False
 
@@ -30,10 +42,15 @@ class Loader(NamedTuple):
 LOADERS = {
     "cifar100": Loader(cifar100.load, "data_dir", has_seed=True),
     "digits": Loader(digits.load),
-    "gm_notes": Loader(gm_notes.load, has_folds=True),
+    "gm_notes": Loader(gm_notes.load, has_protocols=True, has_folds=True),
+    "hierarchical_digits": Loader(hierarchical_mnist.load_digits, has_protocols=True),
+    "hierarchical_mnist": Loader(
+        hierarchical_mnist.load, "data_dir", has_protocols=True
+    ),
+    "modelnet40": Loader(modelnet40.load, "data_dir", has_protocols=True),
     "npz": Loader(npz.load, "data_path"),
-    "psb": Loader(psb.load, "data_dir"),
-    "tut2016": Loader(tut2016.load, "data_dir", has_folds=True),
+    "psb": Loader(psb.load, "data_dir", has_protocols=True),
+    "tut2016": Loader(tut2016.load, "data_dir", has_protocols=True, has_folds=True),
 } | {
     name: Loader(functools.partial(image_sets.load, name), "data_dir", has_seed=True)
     for name in image_sets.NAMES
@@ -54,16 +71,20 @@ def load(
     """Loads a data set by name.
 
     Args:
-      name: One of `LOADERS`: 'cifar100', 'digits', 'gm_notes', 'meso_z', 'micro_l',
-        'micro_s', 'nabirds', 'npz', 'psb', 'tut2016'.
-      data_dir: Folder of downloaded data ('psb', 'tut2016'), or the folder of TFDS
-        ('cifar100', 'meso_z', 'micro_l', 'micro_s', 'nabirds').
+      name: One of `LOADERS`: 'cifar100', 'digits', 'gm_notes', 'hierarchical_digits',
+        'hierarchical_mnist', 'meso_z', 'micro_l', 'micro_s', 'modelnet40', 'nabirds',
+        'npz', 'psb', 'tut2016'.
+      data_dir: Folder of downloaded data ('modelnet40', 'psb', 'tut2016'), or the
+        folder of TFDS ('cifar100', 'hierarchical_mnist', 'meso_z', 'micro_l',
+        'micro_s', 'nabirds').
       data_path: The user's own file ('npz').
       hierarchy: File of the label tree ('npz'); None takes the labels.
-      protocol: How to split ('gm_notes', 'tut2016'); None takes the loader's default.
-      fold: Number of the fold, from 0.
-      seed: Draws the split where the published one is random, in all sets that are
-        read from the folder of TFDS; the others do not look at it.
+      protocol: Which variant of the data or of their split ('gm_notes',
+        'hierarchical_digits', 'hierarchical_mnist', 'modelnet40', 'psb', 'tut2016');
+        None takes the loader's default.
+      fold: Number of the fold, from 0 ('gm_notes', 'tut2016').
+      seed: Draws the split where the published one is random ('cifar100', 'meso_z',
+        'micro_l', 'micro_s', 'nabirds'); the others do not look at it.
 
     Raises:
       UserError: Unknown name; an argument that is missing or that this data set does
@@ -82,15 +103,17 @@ def load(
             f"data set {name!r} needs {loader.place}, {_where(name)}"
         )
     options = {}
-    if loader.has_folds:
-        options["fold"] = fold
+    if loader.has_protocols:
         if protocol is not None:
             options["protocol"] = protocol
-    elif protocol is not None or fold:
+    elif protocol is not None:
         raise UserError(
-            f"data set {name!r} has one split only, got protocol {protocol!r} and "
-            f"fold {fold}"
+            f"data set {name!r} has no protocols to choose from, got {protocol!r}"
         )
+    if loader.has_folds:
+        options["fold"] = fold
+    elif fold:
+        raise UserError(f"data set {name!r} has only fold 0, got {fold}")
     if loader.has_seed:
         options["seed"] = seed
     if name == "npz":
@@ -108,6 +131,11 @@ def _where(name: str) -> str:
     if LOADERS[name].has_seed:
         return "the folder that python -m hierjax.data.prepare has written it to"
     return {
+        "hierarchical_mnist": "the folder of TFDS with mnist/ in it",
+        "modelnet40": (
+            f"the folder with {modelnet40.VIEWS}, {modelnet40.POINTS} or "
+            f"{modelnet40.MESHES}"
+        ),
         "npz": "the .npz file with arrays features and labels",
         "psb": f"the folder with {psb.FILE}, {psb.SOURCE}",
         "tut2016": f"the folder with {tut2016.FILE}, {tut2016.SOURCE}",

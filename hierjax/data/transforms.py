@@ -64,6 +64,64 @@ def keep_train(dataset: Dataset, count: int, seed: int) -> Dataset:
     )
 
 
+def keep_evaluated(dataset: Dataset, count: int) -> Dataset:
+    """Keeps at most so many rows of the validation and of the test split each.
+
+    The same rows for every run, drawn at random, so that runs stay comparable query by
+    query.
+
+    Args:
+      dataset: What to change.
+      count: How many to keep, at least 1; a smaller split stays whole.
+
+    Raises:
+      UserError: The count is below 1.
+    """
+    if count < 1:
+        raise UserError(
+            f"{dataset.name}: at least 1 row is needed to evaluate on, got {count}"
+        )
+    splits = dict(dataset.splits)
+    for split in splits.keys() - {"train"}:
+        rows = np.random.default_rng(0).permutation(splits[split])[:count]
+        splits[split] = np.sort(rows)
+    return dataclasses.replace(dataset, splits=splits)
+
+
+def long_tail(dataset: Dataset, ratio: float, seed: int) -> Dataset:
+    """Thins the training rows to an exponentially falling number a class.
+
+    Class number c of C, in a random order, keeps ``n * ratio ** (-c / (C - 1))`` of its
+    rows (rounded, at least one), with n the smallest class's number of rows: the
+    usual long-tailed versions of balanced sets (Cui et al. 2019, arXiv 1901.05555),
+    where the order is that of the class numbers. Validation and test stay.
+
+    Args:
+      dataset: What to change; only the training split changes. Rows of unknown class
+        are left out.
+      ratio: Rows of the most frequent class for one of the rarest, at least 1.
+      seed: Of the order of the classes and of the rows kept.
+
+    Raises:
+      UserError: The ratio is below 1 or not finite.
+    """
+    if not 1 <= ratio < np.inf:
+        raise UserError(f"{dataset.name}: the ratio must be at least 1, got {ratio}")
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(dataset.rows("train"))
+    ids = dataset.labels[rows, -1]
+    classes = rng.permutation(np.unique(ids[ids >= 0]))
+    least = min(np.sum(ids == c) for c in classes)
+    shares = ratio ** -np.linspace(0, 1, len(classes))
+    kept = [
+        rows[ids == c][: max(round(least * share), 1)]
+        for c, share in zip(classes, shares, strict=True)
+    ]
+    return dataclasses.replace(
+        dataset, splits=dataset.splits | {"train": np.sort(np.concatenate(kept))}
+    )
+
+
 def hide_fine_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     """Hides the finest level of a random part of the training labels.
 

@@ -14,6 +14,12 @@ from hierjax.evaluation.embeddings import (
     silhouettes,
 )
 from hierjax.evaluation.queries import Embed
+from hierjax.evaluation.targets import (
+    Targets,
+    learnable,
+    nearest_correct,
+    targets_of,
+)
 from hierjax.evaluation.validation import check_selection, validation_measures
 
 __all__ = [
@@ -22,11 +28,15 @@ __all__ = [
     "Classifier",
     "Embed",
     "Evaluation",
+    "Targets",
     "check_selection",
     "choose_neighbors",
     "evaluate",
     "evaluate_classes",
+    "learnable",
     "mean_directions",
+    "nearest_correct",
     "silhouettes",
+    "targets_of",
     "validation_measures",
 ]

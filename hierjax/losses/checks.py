@@ -37,6 +37,12 @@ def valid_rows(where: jax.Array | None, num_rows: int) -> jax.Array:
     return where.astype(bool)
 
 
+def check_positive(name: str, value: jax.typing.ArrayLike) -> None:
+    """Require a positive number; a traced one is taken as it is."""
+    if not isinstance(value, jax.core.Tracer) and not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
 def check_option(name: str, value: str, accepted: tuple[str, ...]) -> None:
     """Require one of the accepted strings."""
     if value not in accepted:

@@ -26,6 +26,7 @@ from hierjax.metrics.intervals import (
     sign_flip_test,
     two_way_interval,
 )
+from hierjax.metrics.projection import tsne_coordinates
 from hierjax.metrics.ranking import (
     correct_sets,
     hierarchical_cost,
@@ -48,6 +49,7 @@ from hierjax.metrics.retrieval import (
     hierarchical_similarity,
     similarity_at_k,
 )
+from hierjax.metrics.spectrum import effective_rank, explained_variance
 from hierjax.metrics.structure import (
     elementwise_correlation,
     goodman_kruskal_gamma,
@@ -68,7 +70,9 @@ __all__ = [
     "class_means",
     "cophenetic_correlation",
     "correct_sets",
+    "effective_rank",
     "elementwise_correlation",
+    "explained_variance",
     "goodman_kruskal_gamma",
     "hierarchical_cost",
     "hierarchical_distance_at_k",
@@ -99,6 +103,7 @@ __all__ = [
     "similarity_at_k",
     "top_classes",
     "top_k_correct",
+    "tsne_coordinates",
     "two_way_interval",
     "unit_rows",
     "variance_measures",

@@ -1,7 +1,15 @@
 """Encoders: Flax Linen modules from inputs to embeddings."""
 
-from hierjax.models.encoders import MLP, ConvNet, Encoder, ImageEncoder, Linear
+from hierjax.models.encoders import (
+    MLP,
+    BatchNormEncoder,
+    ConvNet,
+    Encoder,
+    ImageEncoder,
+    Linear,
+)
 from hierjax.models.inception import InceptionV3
+from hierjax.models.pointnet import PointNet
 from hierjax.models.pretrained import load_pretrained
 from hierjax.models.resnet import (
     CifarResNet18,
@@ -13,6 +21,7 @@ from hierjax.models.resnet import (
 
 __all__ = [
     "MLP",
+    "BatchNormEncoder",
     "CifarResNet18",
     "CifarResNet50",
     "ConvNet",
@@ -20,6 +29,7 @@ __all__ = [
     "ImageEncoder",
     "InceptionV3",
     "Linear",
+    "PointNet",
     "ResNet",
     "ResNet50",
     "SmallResNet",

@@ -1,9 +1,9 @@
 """Encoders: what all share, and the small ones for vectors, spectrograms and images.
 
 Every encoder has two methods: ``features(inputs, train)``, what comes before the head,
-and ``__call__(inputs, train)``, the embeddings ``[B, embed_dim]`` after the head, unit
-vectors if ``normalize`` (the losses on pairs expect those). Inputs are an array
-``[B, ...]`` or a dict ``{"image": [B, ...], "size": [B, 2]}``.
+and ``__call__(inputs, train)``, the embeddings ``[B, num_heads * embed_dim]`` after the
+head, unit vectors if ``normalize`` (the losses on pairs expect those). Inputs are an
+array ``[B, ...]`` or a dict ``{"image": [B, ...], "size": [B, 2]}``.
 """
 
 import functools
@@ -45,36 +45,96 @@ class UniformDense(nn.Module):
         return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + bias[None]
 
 
+class _Heads(nn.Module):
+    """Projection heads side by side on the same features.
+
+    Attributes:
+      affine: the layer that ends a head; every layer is a copy of it, in its own width.
+      num_layers: 1, or 2 with a ReLU between; a hidden layer is as wide as the features
+        (Khosla et al. 2020).
+      num_heads: number of heads.
+    """
+
+    affine: nn.Module
+    num_layers: int
+    num_heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[B, F]`` to ``[B, num_heads * affine.features]``."""
+        embeddings = []
+        for head in range(self.num_heads):
+            y = x
+            if self.num_layers == 2:
+                hidden = self.affine.clone(
+                    parent=self, name=f"hidden_{head}", features=x.shape[-1]
+                )
+                y = nn.relu(hidden(x))
+            output = self.affine.clone(parent=self, name=f"output_{head}")
+            embeddings.append(output(y))
+        return jnp.concatenate(embeddings, axis=-1)
+
+
 class Encoder(nn.Module):
     """Head, size information and normalisation; subclasses give ``extract``.
 
     Parameters, the head and all after it are float32 whatever ``dtype`` is.
 
     Attributes:
-      embed_dim: size D of the embedding.
-      normalize: return unit vectors; a zero embedding stays zero.
+      embed_dim: size D of the embedding, of each head's part if there are several.
+      normalize: return unit vectors; a zero embedding stays zero. With several heads
+        each one's part is a unit vector.
       size_inform: add an affine function of log(width, height), the size of the
         original image in pixels, to the embedding before it is normalised (Kim et al.
         2023, for plankton); inputs must then be a dict with 'size'.
       dtype: what ``extract`` computes in, float32 or bfloat16.
+      head_layers: 1, an affine head, or 2, the projection head of SupContrast (Khosla
+        et al. 2020): affine to the width of the features, ReLU, affine.
+      num_heads: so many heads side by side on the same features; the embedding is their
+        concatenation ``[B, num_heads * embed_dim]``, head by head. Heads are not
+        combined with ``size_inform``.
     """
 
     embed_dim: int
     normalize: bool = True
     size_inform: bool = False
     dtype: DTypeLike = jnp.float32
+    head_layers: int = 1
+    num_heads: int = 1
+
+    def __post_init__(self):
+        """Checks the settings of the head.
+
+        Raises:
+          UserError: a setting of the head is out of range.
+        """
+        if self.head_layers not in (1, 2):
+            raise UserError(f"head_layers must be 1 or 2, got {self.head_layers}")
+        if self.num_heads < 1:
+            raise UserError(f"num_heads must be at least 1, got {self.num_heads}")
+        if self.size_inform and self.num_heads > 1:
+            raise UserError(
+                f"size_inform takes one head, got num_heads {self.num_heads}; leave "
+                "one of the two out"
+            )
+        super().__post_init__()
 
     def setup(self):
         """Creates the head."""
-        self.head = self._make_head()
+        if self.head_layers == self.num_heads == 1:
+            self.head = self._make_head()
+        else:
+            affine = self._make_head().clone()  # Without a place among the parameters.
+            self.head = _Heads(affine, self.head_layers, self.num_heads)
         if self.size_inform:
             self.size_head = UniformDense(self.embed_dim)
 
     def _make_head(self) -> nn.Module:
+        """The affine layer that ends every head."""
         return nn.Dense(self.embed_dim, precision=jax.lax.Precision.HIGHEST)
 
     def __call__(self, inputs: Inputs, train: bool = False) -> jax.Array:
-        """Embeddings ``[B, embed_dim]``.
+        """Embeddings ``[B, num_heads * embed_dim]``.
 
         Raises:
           UserError: ``size_inform`` is set and the inputs have no size.
@@ -88,7 +148,10 @@ class Encoder(nn.Module):
                     "data that record sizes"
                 )
             embeddings += self.size_head(jnp.log(inputs["size"].astype(jnp.float32)))
-        return distances.unit_normalize(embeddings) if self.normalize else embeddings
+        if not self.normalize:
+            return embeddings
+        parts = embeddings.reshape(-1, self.num_heads, self.embed_dim)
+        return distances.unit_normalize(parts).reshape(embeddings.shape)
 
     def features(self, inputs: Inputs, train: bool = False) -> jax.Array:
         """What comes before the head, ``[B, F]`` float32."""
@@ -128,8 +191,8 @@ class MLP(Encoder):
         return x
 
 
-class ImageEncoder(Encoder):
-    """Encoder with BatchNorm of images ``[B, H, W]`` (one channel) or ``[B, H, W, C]``.
+class BatchNormEncoder(Encoder):
+    """Encoder with BatchNorm.
 
     Attributes:
       axis_name: mapped axis over which BatchNorm takes its statistics in training, so
@@ -137,15 +200,6 @@ class ImageEncoder(Encoder):
     """
 
     axis_name: str | None = None
-
-    def _as_images(self, x: jax.Array) -> jax.Array:
-        if x.ndim not in (3, 4):
-            name = type(self).__name__
-            raise UserError(
-                f"{name} takes images [B, H, W(, C)], got {x.shape}; the models linear "
-                "and mlp take any shape"
-            )
-        return x if x.ndim == 4 else x[..., None]
 
     def _batch_norm(self, train: bool, **settings: float) -> Callable[..., nn.Module]:
         return functools.partial(
@@ -155,6 +209,22 @@ class ImageEncoder(Encoder):
             dtype=self.dtype,
             **settings,
         )
+
+
+class ImageEncoder(BatchNormEncoder):
+    """Encoder with BatchNorm of images ``[B, H, W]`` (one channel) or ``[B, H, W, C]``.
+
+    Attributes as those of `BatchNormEncoder`.
+    """
+
+    def _as_images(self, x: jax.Array) -> jax.Array:
+        if x.ndim not in (3, 4):
+            name = type(self).__name__
+            raise UserError(
+                f"{name} takes images [B, H, W(, C)], got {x.shape}; the models linear "
+                "and mlp take any shape"
+            )
+        return x if x.ndim == 4 else x[..., None]
 
 
 class ConvNet(ImageEncoder):

@@ -31,6 +31,8 @@ class Objective:
       scores: optional ``(params, state, embeddings [B, D], representatives=None) ->
         [B, C]`` class scores, by other representatives than its own if given.
       representatives: optional ``(params, state) -> [C, D]``, one vector a class.
+      level_masks: optional ``(params, state, embeddings [B, V, D]) -> [L, D]`` or
+        ``[B, V, L, D]``: what part of the embedding belongs to each level.
       num_classes: C where the objective is made for so many classes, else None.
     """
 
@@ -39,14 +41,15 @@ class Objective:
     tuple_size: int = 1
     scores: Callable[..., jax.Array] | None = None
     representatives: Callable[..., jax.Array] | None = None
+    level_masks: Callable[..., jax.Array] | None = None
     num_classes: int | None = None
 
 
 def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:
     """The sum of objectives, each with a weight.
 
-    Scores, representatives and classes are those of the first term that has them. Terms
-    with tuples must agree on the tuple size.
+    Scores, representatives, masks and classes are those of the first term that has
+    them. Terms with tuples must agree on the tuple size.
     """
     sizes = {term.tuple_size for _, term in terms if term.tuple_size > 1}
     if not terms or len(sizes) > 1:
@@ -93,6 +96,7 @@ def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:
         tuple_size=max(sizes, default=1),
         scores=of_first("scores"),
         representatives=of_first("representatives"),
+        level_masks=of_first("level_masks"),
         num_classes=next((t.num_classes for _, t in terms if t.num_classes), None),
     )
 

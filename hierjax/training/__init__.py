@@ -10,15 +10,26 @@ from hierjax.training.loop import (
     restore_best,
 )
 from hierjax.training.optimizers import make_optimizer
+from hierjax.training.probe import Choice, Probe, ProbeConfig, linear_probe
 from hierjax.training.state import State, create_state, initial_variables
-from hierjax.training.step import AXIS, embedder, make_train_step, replicate
+from hierjax.training.step import (
+    AXIS,
+    augmented_embedder,
+    embedder,
+    make_train_step,
+    replicate,
+)
 from hierjax.training.writer import read_records
 
 __all__ = [
     "AXIS",
+    "Choice",
     "Config",
+    "Probe",
+    "ProbeConfig",
     "Result",
     "State",
+    "augmented_embedder",
     "classifier",
     "create_state",
     "embedder",
@@ -26,6 +37,7 @@ __all__ = [
     "fit",
     "hosts",
     "initial_variables",
+    "linear_probe",
     "make_optimizer",
     "make_train_step",
     "read_records",

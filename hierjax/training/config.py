@@ -6,7 +6,7 @@ import math
 from hierjax.data.samplers import KINDS
 from hierjax.errors import UserError
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "lars")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -19,13 +19,15 @@ class Config:
       num_steps: optimiser steps.
       batch_size: examples a step over all devices; tuples count their rows.
       sampler: 'uniform' epochs, 'balanced' across the ranks of pairs, or 'tuples'.
-      optimizer: 'sgd', 'adam' or 'adamw'.
+      optimizer: 'sgd', 'adam', 'adamw' or 'lars'.
       learning_rate: peak learning rate.
-      schedule: 'constant', or 'cosine' down to 0 at ``num_steps``.
-      warmup_steps: steps over which the learning rate first rises linearly from 0.
-      momentum: of SGD, in [0, 1).
-      weight_decay: coupled for SGD and Adam (added to the gradient), decoupled for
-        AdamW.
+      schedule: 'constant', or 'cosine' from the end of the warm-up to ``num_steps``.
+      warmup_steps: steps over which the learning rate first rises linearly to its peak.
+      warmup_start: where the warm-up starts, as a share of the peak in [0, 1].
+      final_share: where 'cosine' ends, as a share of the peak in [0, 1].
+      momentum: of SGD and LARS, in [0, 1).
+      weight_decay: coupled for SGD, Adam and LARS (added to the gradient), decoupled
+        for AdamW; LARS spares biases and BatchNorm.
       eval_every: steps between evaluations on the validation split.
       checkpoint_every: least number of steps between checkpoints; they are written
         after evaluations and at the end.
@@ -44,6 +46,8 @@ class Config:
     learning_rate: float = 0.1
     schedule: str = "constant"
     warmup_steps: int = 0
+    warmup_start: float = 0.0
+    final_share: float = 0.0
     momentum: float = 0.0
     weight_decay: float = 0.0
     eval_every: int = 100
@@ -65,6 +69,8 @@ class Config:
             "patience": 0,
             "steps_per_call": 1,
             "learning_rate": 0,
+            "warmup_start": 0,
+            "final_share": 0,
             "momentum": 0,
             "weight_decay": 0,
         }
@@ -72,12 +78,23 @@ class Config:
             check_range(name, getattr(self, name), minimum=minimum)
         if not self.momentum < 1:
             raise UserError(f"momentum must be below 1, got {self.momentum}")
+        for name in ("warmup_start", "final_share"):
+            if getattr(self, name) > 1:
+                raise UserError(
+                    f"{name} is a share of the peak learning rate and must be at most "
+                    f"1, got {getattr(self, name)}"
+                )
         for name, accepted in (
             ("sampler", KINDS),
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
         ):
             check_choice(name, getattr(self, name), accepted)
+        if self.schedule == "cosine" and self.warmup_steps >= self.num_steps:
+            raise UserError(
+                f"schedule cosine needs warmup_steps below num_steps {self.num_steps}, "
+                f"got {self.warmup_steps}"
+            )
 
 
 def check_type(field: dataclasses.Field, value: object) -> None:

@@ -41,7 +41,8 @@ class Result:
       best_step: step of ``state``.
       best_value: its selection measure, NaN without a validation split.
       records: the numbers written along the way, a dict a record.
-      embed: ``rows [N] -> embeddings [N, D]`` of the data set with ``state``.
+      embed: ``rows [N] -> embeddings [N, D]`` of the data set with ``state``, or
+        features if those were asked for.
       classifier: of ``state``, None where the objective has no class scores.
     """
 
@@ -135,6 +136,7 @@ def fit(
     optimizer: optax.GradientTransformation | None = None,
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     pretrained: Callable | None = None,
+    measured: str = "embeddings",
     num_devices: int | None = None,
     verbose: bool = False,
 ) -> Result:
@@ -155,6 +157,8 @@ def fit(
       optimizer: replaces the one that ``config`` describes.
       augment: see `make_train_step`.
       pretrained: see `create_state`.
+      measured: 'embeddings', or 'features', what comes before the head: what
+        validation looks at and `Result.embed` returns.
       num_devices: local devices to use; None: all, on all hosts.
       verbose: show progress on the terminal.
 
@@ -211,6 +215,9 @@ def fit(
     only_one = runs_slowly_in_loops(state.params, local)
     call_length = _call_length(config, only_one=only_one)
 
+    def embed_with(state):
+        return embedder(model, state.variables, inputs, devices=local, method=measured)
+
     def patience_left():
         return not config.patience or selection.evaluations_since < config.patience
 
@@ -231,7 +238,7 @@ def fit(
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
                 measures = evaluation.validation_measures(
-                    embedder(model, state.variables, inputs, devices=local),
+                    embed_with(state),
                     data,
                     config.selection,
                     classifier=classifier(objective, state),
@@ -270,7 +277,7 @@ def fit(
         best_step=int(best.step),
         best_value=selection.best_value if validate else math.nan,
         records=writer.records,
-        embed=embedder(model, best.variables, inputs, devices=local),
+        embed=embed_with(best),
         classifier=classifier(objective, best),
     )
 

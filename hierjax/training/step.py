@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierjax import collectives
 from hierjax.objectives import Objective
+from hierjax.training.config import check_choice
 from hierjax.training.state import State
 
 AXIS = "devices"
@@ -161,20 +162,37 @@ def runs_slowly_in_loops(params: Any, devices: tuple[jax.Device, ...]) -> bool:
     return devices[0].platform == "cpu" and has_convolutions
 
 
+_METHODS = {"embeddings": "__call__", "features": "features"}
+
+
 @functools.lru_cache(maxsize=64)
 def make_embed(
-    model: nn.Module, *, devices: tuple[jax.Device, ...] | None = None
+    model: nn.Module,
+    *,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    method: str = "embeddings",
+    devices: tuple[jax.Device, ...] | None = None,
 ) -> Callable:
-    """Build the compiled forward pass ``(variables, inputs, rows [devices, b])``.
+    """Build the compiled forward pass ``(variables, inputs, key, rows [devices, b])``.
+
+    Args:
+      model: encoder; called with ``train=False``.
+      augment: see `augmented_embedder`.
+      method: see `embedder`.
+      devices: devices to map over; None: all.
 
     Returns:
-      A function that gives the embeddings ``[devices, b, D]`` of those rows.
+      A function that gives what the model makes of those rows, float32
+      ``[devices, b, D]``.
     """
 
-    def embed(variables, inputs, rows):
-        return model.apply(variables, take(inputs, rows), train=False)
+    def embed(variables, inputs, key, rows):
+        views = make_views(take(inputs, rows), augment, key, rows)
+        first = jax.tree.map(lambda x: x[:, 0], views)
+        result = model.apply(variables, first, train=False, method=_METHODS[method])
+        return result.astype(jnp.float32)
 
-    return jax.pmap(embed, in_axes=(None, None, 0), devices=devices)
+    return jax.pmap(embed, in_axes=(None, None, None, 0), devices=devices)
 
 
 def replicate(tree: Any, *, devices: tuple[jax.Device, ...]) -> Any:
@@ -193,6 +211,7 @@ def embedder(
     inputs: Any,
     *,
     devices: tuple[jax.Device, ...] | None = None,
+    method: str = "embeddings",
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Bind a trained encoder to the inputs of a data set.
 
@@ -201,20 +220,64 @@ def embedder(
       variables: its parameters and statistics, `State.variables`.
       inputs: `Dataset.inputs`, placed on the devices once.
       devices: devices that share the work; None: all local ones.
+      method: 'embeddings', or 'features' for what comes before the head.
 
     Returns:
       ``rows int [M] -> float32 [M, D]``.
+
+    Raises:
+      UserError: unknown method.
     """
+    embed = augmented_embedder(
+        model, variables, inputs, None, seed=0, devices=devices, method=method
+    )
+    return functools.partial(embed, epoch=0)
+
+
+def augmented_embedder(
+    model: nn.Module,
+    variables: Any,
+    inputs: Any,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None,
+    *,
+    seed: int,
+    devices: tuple[jax.Device, ...] | None = None,
+    method: str = "features",
+) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Bind a trained encoder to inputs that are augmented anew every epoch.
+
+    How a row is augmented depends on seed, epoch and its number in the data set only,
+    not on the rows around it or the number of devices.
+
+    Args:
+      model: encoder, called with ``train=False``.
+      variables: its parameters and statistics, `State.variables`.
+      inputs: `Dataset.inputs`, placed on the devices once.
+      augment: ``(key, example [...]) -> views [V, ...]``, of which the first is used;
+        None: the inputs as they are. Of inputs with sizes it gets the image.
+      seed: of the augmentation.
+      devices: devices that share the work; None: all local ones.
+      method: 'features', what comes before the head, or 'embeddings'.
+
+    Returns:
+      ``(rows int [M], epoch) -> float32 [M, D]``.
+
+    Raises:
+      UserError: unknown method.
+    """
+    check_choice("method", method, tuple(_METHODS))
     devices = devices or tuple(jax.local_devices())
-    forward = make_embed(model, devices=devices)
+    forward = make_embed(model, augment=augment, method=method, devices=devices)
     variables, inputs = replicate((variables, inputs), devices=devices)
     size = _EMBED_ROWS * len(devices)
 
-    def embed(rows: np.ndarray) -> np.ndarray:
+    def embed(rows: np.ndarray, epoch: int) -> np.ndarray:
+        key = jax.random.fold_in(jax.random.key(seed), epoch)
+        key = replicate(key, devices=devices)
         rows = np.asarray(rows, np.int32)
         padded = np.pad(rows, (0, -len(rows) % size), mode="edge")
         parts = [
-            np.asarray(forward(variables, inputs, part.reshape(len(devices), -1)))
+            np.asarray(forward(variables, inputs, key, part.reshape(len(devices), -1)))
             for part in padded.reshape(-1, size)
         ]
         embeddings = np.concatenate(parts).reshape(len(padded), -1)

@@ -47,7 +47,7 @@ def test_small_file(tmp_path):
         np.testing.assert_allclose(
             dataset.features[row], occupancy_by_hand(arrays["points"][row]), atol=1e-6
         )
-    points = psb.load(tmp_path, "points").features
+    points = psb.load(tmp_path, representation="points").features
     np.testing.assert_allclose(points.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(points, axis=2).max(axis=1), 1, atol=1e-6)
     # A fifth of the five training classes is one class, with all its training rows.
@@ -56,6 +56,40 @@ def test_small_file(tmp_path):
     assert len(held_out) == 1
     assert not np.isin(arrays["base"][dataset.rows("train")], held_out).any()
     np.testing.assert_array_equal(dataset.rows("test"), [8, 9, 11])
+
+
+def test_points_protocol_is_the_official_split(tmp_path):
+    fake_file(tmp_path)
+    official, points = psb.load(tmp_path), psb.load(tmp_path, "points")
+    assert official.features.shape == (12, 512)
+    assert points.features.shape == (12, 50, 3)
+    for split, rows in official.splits.items():
+        np.testing.assert_array_equal(points.rows(split), rows)
+    np.testing.assert_array_equal(points.units, official.units)
+    assert points.unit_name == official.unit_name == "class"
+    np.testing.assert_array_equal(points.labels, official.labels)
+    grids = psb.load(tmp_path, "points", representation="grid")
+    np.testing.assert_array_equal(grids.features, official.features)
+    same = psb.load(tmp_path, representation="points")
+    np.testing.assert_array_equal(same.features, points.features)
+
+
+def test_within_class_split(tmp_path):
+    arrays = fake_file(tmp_path)
+    dataset = psb.load(tmp_path, "points_within")
+    assert dataset.features.shape == (12, 50, 3)
+    every = np.sort(np.concatenate(list(dataset.splits.values())))
+    np.testing.assert_array_equal(every, range(12))
+    # The two classes of four and three shapes are in all three parts.
+    for number in (0, 4):
+        for rows in dataset.splits.values():
+            assert number in arrays["base"][rows]
+    assert dataset.unit_name == "shape"
+    np.testing.assert_array_equal(dataset.units, range(12))
+    again = psb.load(tmp_path, "points_within", representation="grid")
+    assert again.features.shape == (12, 512)
+    for split, rows in dataset.splits.items():
+        np.testing.assert_array_equal(again.rows(split), rows)
 
 
 def test_real_file(shared_data):
@@ -77,8 +111,24 @@ def test_real_file(shared_data):
     assert len((of["train"] | of["validation"]) & of["test"]) == 21
 
 
+def test_real_file_within_classes(shared_data):
+    dataset = psb.load(shared_data, "points_within")
+    sizes = {split: len(rows) for split, rows in dataset.splits.items()}
+    assert sizes == {"train": 1085, "validation": 362, "test": 362}
+    of_class = {
+        split: np.bincount(dataset.labels[rows, -1], minlength=161)
+        for split, rows in dataset.splits.items()
+    }
+    total = sum(of_class.values())
+    for split, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+        assert of_class[split].min() >= 1
+        assert abs(of_class[split] - share * total).max() < 2
+
+
 def test_errors(tmp_path):
     with pytest.raises(UserError, match="psb_points1024.npz there.*princeton"):
         psb.load(tmp_path)
     with pytest.raises(UserError, match="'grid' or 'points', got 'mesh'"):
-        psb.load(tmp_path, "mesh")
+        psb.load(tmp_path, representation="mesh")
+    with pytest.raises(UserError, match="'official', 'points' or .*, got 'grid'"):
+        psb.load(tmp_path, "grid")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import evaluate, experiment, train
+from experiments import evaluate, experiment, methods, train
 from experiments.presets import PRESETS, class_hierarchies
 from experiments.runs import read_json
 from hierjax import training
@@ -26,7 +26,7 @@ def test_every_configuration_trains_a_step(row):
     settings |= {"augment": "none", "embed_dim": 8}
     small = type(chosen)(**(vars(chosen) | settings))
     dataset = experiment.load_data(small)
-    result = experiment.fit(small, dataset, num_devices=1)
+    result = methods.fit(small, dataset, num_devices=1)
     scores = result.classifier.scores(result.embed(np.arange(4)))
     assert scores.shape == (4, 128) and np.isfinite(scores).all()
     assert np.isfinite(result.records[-1]["loss"])
@@ -42,7 +42,7 @@ def test_every_network_fits_its_images(name):
     chosen = PRESETS["class_hierarchies/micro_s/proxydr"].experiment
     size = 128 if name == "inception_v3" else 32
     fields = {"model": name, "dtype": "bfloat16", "size_inform": True}
-    model = experiment.make_model(type(chosen)(**(vars(chosen) | fields)))
+    model = methods.make_model(type(chosen)(**(vars(chosen) | fields)), 2)
     inputs = {"image": np.zeros((2, size, size, 3)), "size": np.ones((2, 2))}
     shapes = jax.eval_shape(
         lambda: model.init_with_output(jax.random.key(0), inputs)[0]

@@ -67,6 +67,45 @@ PROXY_LOSSES = {
     "corr official": functools.partial(corr, official=True),
 }
 
+LEVEL_MASKS = np.array([[1, 1, 0], [0, 1, 1], [0.5, 0, 1]], np.float32)
+
+
+def two_views(loss):
+    """Consecutive rows are two views of one example."""
+
+    def with_views(z, labels, **options):
+        options["where"] = options["where"][::2]
+        z = z.reshape(-1, 2, DIM)
+        return loss(z, labels[::2], temperature=0.3, **options)
+
+    return with_views
+
+
+@two_views
+def simclr(z, labels, **options):
+    del labels
+    return losses.simclr_loss(z, **options)
+
+
+@two_views
+def supcon(z, labels, **options):
+    return losses.supcon_loss(z, labels[:, -1], **options)
+
+
+@two_views
+def shared_masks(z, labels, **options):
+    return losses.level_contrastive_loss(z, LEVEL_MASKS, labels, **options)
+
+
+@two_views
+def own_masks(z, labels, **options):
+    """Masks that come from the rows themselves."""
+    masks = jax.nn.sigmoid(z[:, :, None, :] * (3 * LEVEL_MASKS[None, None] - 1))
+    return losses.level_contrastive_loss(
+        z, masks, labels, label_scope="column", **options
+    )
+
+
 LOSSES = {
     "rank_index": losses.rank_based_loss,
     "block_edge": functools.partial(
@@ -86,6 +125,14 @@ LOSSES = {
     ),
     "tuplet": tuplet,
     "quadruplet": quadruplet,
+    "simclr": simclr,
+    "supcon": supcon,
+    "hmc": two_views(losses.hmc_loss),
+    "hmce": two_views(losses.hmce_loss),
+    "hce pairwise": two_views(functools.partial(losses.hce_loss, pairwise_max=True)),
+    "hmce official": two_views(functools.partial(losses.hmce_loss, official=True)),
+    "level masks": shared_masks,
+    "own level masks": own_masks,
 }
 
 
@@ -155,6 +202,15 @@ def on_devices(name, rows, mapping, **options):
         ("proxydr", 24, "vmap", "none"),
         ("corr", 24, "vmap", "none"),
         ("corr official", 24, "pmap", "none"),
+        ("simclr", 32, "vmap", None),
+        ("supcon", 48, "pmap", 5),
+        ("hmc", 48, "vmap", 7),
+        ("hmce", 48, "pmap", None),
+        ("hce pairwise", 48, "vmap", 5),
+        ("hce pairwise", 48, "pmap", None),
+        ("hmce official", 48, "vmap", None),
+        ("level masks", 48, "pmap", 5),
+        ("own level masks", 48, "vmap", None),
     ],
 )
 def test_sharded_equals_single(name, rows, mapping, block_size):

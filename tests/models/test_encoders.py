@@ -175,3 +175,93 @@ def test_uniform_dense_starts_as_pytorch_does():
         assert np.abs(leaf).max() <= 0.2
         np.testing.assert_allclose(np.std(leaf), 0.2 / np.sqrt(3), rtol=0.05)
     assert variables["params"]["bias"].shape == (2000,)
+
+
+def test_the_plain_head_keeps_its_place_and_its_start():
+    """Checkpoints written before there were other heads must load."""
+    for name in MODELS:
+        head = variables_of(name)["params"]["head"]
+        assert set(head) == {"kernel", "bias"}
+        assert head["kernel"].shape == (FEATURE_SIZES[name], 3)
+        assert set(variables_of(name)["params"]) & {"hidden_0", "size_head"} == set()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_projection_head_is_affine_relu_affine(name):
+    model, width = MODELS[name].clone(head_layers=2), FEATURE_SIZES[name]
+    variables = jax.device_get(jax.jit(model.init)(jax.random.key(0), INPUTS))
+    head = variables["params"]["head"]
+    assert jax.tree.map(np.shape, head) == {
+        "hidden_0": {"kernel": (width, width), "bias": (width,)},
+        "output_0": {"kernel": (width, 3), "bias": (3,)},
+    }
+    head["hidden_0"]["bias"] = head["hidden_0"]["bias"] + 0.1
+    features = jax.jit(functools.partial(model.apply, method="features"))
+    x = np.asarray(features(variables, INPUTS))
+    x = np.maximum(x @ head["hidden_0"]["kernel"] + head["hidden_0"]["bias"], 0)
+    x = x @ head["output_0"]["kernel"] + head["output_0"]["bias"]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, INPUTS), x, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_heads_side_by_side_are_the_single_heads(layers):
+    single = models.MLP(3, hidden_sizes=(7, 4), head_layers=layers)
+    several = single.clone(num_heads=3)
+    variables = jax.device_get(jax.jit(several.init)(jax.random.key(0), INPUTS))
+    found = jax.jit(several.apply)(variables, INPUTS)
+    assert found.shape == (8, 9)
+    lengths = np.linalg.norm(np.reshape(found, (8, 3, 3)), axis=2)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+    head = variables["params"]["head"]
+    for number in range(3):
+        own = {"output_0": head[f"output_{number}"]}
+        if layers == 2:
+            own["hidden_0"] = head[f"hidden_{number}"]
+        else:
+            own = own["output_0"]
+        params = variables["params"] | {"head": own}
+        part = jax.jit(single.apply)({"params": params}, INPUTS)
+        np.testing.assert_allclose(
+            found[:, 3 * number : 3 * number + 3], part, atol=1e-6
+        )
+    assert np.abs(found[:, :3] - found[:, 3:6]).max() > 0.01
+    raw = several.clone(normalize=False).apply(variables, INPUTS)
+    assert np.abs(np.linalg.norm(np.reshape(raw, (8, 3, 3)), axis=2) - 1).min() > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_features_do_not_depend_on_the_head(name):
+    model = MODELS[name].clone(head_layers=2, num_heads=2)
+    made = jax.device_get(jax.jit(model.init)(jax.random.key(1), INPUTS))
+    params = variables_of(name)["params"] | {"head": made["params"]["head"]}
+    found, expected = (
+        jax.jit(functools.partial(m.apply, method="features"))(variables, INPUTS)
+        for m, variables in (
+            (model, variables_of(name) | {"params": params}),
+            (MODELS[name], variables_of(name)),
+        )
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_projection_head_with_size_information():
+    model = MODELS["linear"].clone(head_layers=2, size_inform=True)
+    inputs = {"image": INPUTS, "size": np.full((8, 2), 7)}
+    variables = jax.jit(model.init)(jax.random.key(0), inputs)
+    assert set(variables["params"]) == {"head", "size_head"}
+    assert jax.jit(model.apply)(variables, inputs).shape == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head_layers": 0}, "head_layers must be 1 or 2, got 0"),
+        ({"head_layers": 3}, "head_layers must be 1 or 2, got 3"),
+        ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
+        ({"num_heads": 2, "size_inform": True}, "size_inform takes one head"),
+    ],
+)
+def test_wrong_heads_are_errors(settings, message):
+    with pytest.raises(UserError, match=message):
+        models.Linear(3, **settings)

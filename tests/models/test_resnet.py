@@ -195,3 +195,16 @@ def test_batchnorm_takes_the_statistics_of_all_devices():
     )
     mean = 0.9 * variables["batch_stats"]["bn1"]["mean"] + 0.1 * stem.mean((0, 1, 2))
     np.testing.assert_allclose(changed["batch_stats"]["bn1"]["mean"], mean, atol=1e-5)
+
+
+def test_every_layer_of_a_projection_head_starts_as_pytorch_does():
+    model = TINY(3, blocks=(1,), channels=(400,), head_layers=2, num_heads=2)
+    head = jax.jit(model.init)(jax.random.key(0), IMAGES)["params"]["head"]
+    assert set(head) == {"hidden_0", "hidden_1", "output_0", "output_1"}
+    for layer in head.values():
+        for leaf in layer.values():
+            assert 0.02 < np.abs(leaf).max() <= 400**-0.5
+        np.testing.assert_allclose(
+            np.std(layer["kernel"]), (3 * 400) ** -0.5, rtol=0.05
+        )
+    assert head["hidden_0"]["kernel"].shape == (400, 400)

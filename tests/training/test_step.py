@@ -7,9 +7,11 @@ import optax
 import pytest
 
 from hierjax import Hierarchy, losses, models, objectives
+from hierjax.errors import UserError
 from hierjax.training import (
     AXIS,
     Config,
+    augmented_embedder,
     create_state,
     embedder,
     make_optimizer,
@@ -297,3 +299,66 @@ def test_the_state_holds_no_device_axis_and_no_key():
     ):
         assert np.shape(before) == after.shape
         assert not jnp.issubdtype(after.dtype, jax.dtypes.prng_key)
+
+
+def test_features_are_what_comes_before_the_head():
+    state = step_of("convnet views", 4)[1]
+    embed = embedder(CONVNET, state.variables, FEATURES, method="features")
+    expected = CONVNET.apply(state.variables, FEATURES, method="features")
+    found = embed(np.arange(ROWS))
+    assert found.dtype == np.float32 and found.shape == (ROWS, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(UserError, match="method must be one of embeddings, features"):
+        embedder(CONVNET, state.variables, FEATURES, method="logits")
+
+
+@pytest.mark.parametrize("method", ["features", "embeddings"])
+def test_augmented_rows_depend_on_seed_epoch_and_row_alone(method):
+    model, variables = MLP, step_of("mlp sum", 1)[1].variables
+
+    def embed(rows, epoch, seed=3, num_devices=1):
+        devices = tuple(jax.devices()[:num_devices])
+        bound = augmented_embedder(
+            model,
+            variables,
+            FEATURES,
+            jitter,
+            seed=seed,
+            method=method,
+            devices=devices,
+        )
+        return bound(np.array(rows), epoch)
+
+    rows = [5, 63, 5, 0, 17]
+    expected = []
+    for row in rows:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 2), row)
+        view = jitter(key, FEATURES[row])[:1]
+        name = {"features": "features", "embeddings": "__call__"}[method]
+        expected.append(model.apply(variables, view, method=name)[0])
+    found = embed(rows, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(embed(rows, 2, num_devices=4), found, atol=1e-6)
+    np.testing.assert_allclose(embed(rows[::-1], 2)[::-1], found, atol=1e-6)
+    many = np.arange(1300) % ROWS
+    np.testing.assert_allclose(embed(many, 2)[rows], found, atol=1e-6)
+    assert np.abs(embed(rows, 1) - found).max(axis=1).min() > 1e-3
+    assert np.abs(embed(rows, 2, seed=4) - found).max(axis=1).min() > 1e-3
+
+
+def test_without_augmentation_every_epoch_is_alike():
+    variables = step_of("mlp sum", 1)[1].variables
+    plain = embedder(MLP, variables, FEATURES, method="features")
+    none = augmented_embedder(MLP, variables, FEATURES, None, seed=0)
+    for epoch in (0, 7):
+        np.testing.assert_array_equal(none(np.arange(9), epoch), plain(np.arange(9)))
+
+
+def test_embeddings_are_float32_whatever_the_model_gives():
+    class Rounded(models.Linear):
+        def __call__(self, inputs, train=False):
+            return super().__call__(inputs, train).astype(jnp.bfloat16)
+
+    variables = step_of("linear ranks", 1)[1].variables
+    found = embedder(Rounded(3), variables, FEATURES)(np.arange(4))
+    assert found.dtype == np.float32

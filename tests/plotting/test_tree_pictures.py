@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -21,12 +19,6 @@ PLACES = [
     ("vehicle", "rail", "metro"),
 ]
 TREE = Hierarchy.from_paths(PLACES)
-
-
-def render(figure: Figure) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=30)
-    assert buffer.getbuffer().nbytes > 500
 
 
 def legend_texts(axes) -> list[str]:
@@ -99,76 +91,6 @@ def test_colors_are_distinct_and_in_range_for_many_nodes():
     assert len(np.unique(colors.round(3), axis=0)) == 40
 
 
-# training curves
-
-
-def make_records(num_steps: int) -> list[dict]:
-    records = [{"step": k, "loss": 2.0 + 0.1 * (k % 3)} for k in range(num_steps)]
-    records += [
-        {"step": k, "validation/accuracy": 0.1 * k, "validation/cpcc": 0.5}
-        for k in range(0, num_steps, 2)
-    ]
-    return records
-
-
-def test_training_curves_sorts_records_and_marks_the_best_step():
-    figure = plotting.training_curves(make_records(5)[::-1], best_step=2)
-    loss, measures = figure.axes
-    np.testing.assert_array_equal(loss.lines[0].get_xdata(), range(5))
-    np.testing.assert_allclose(loss.lines[0].get_ydata(), [2.0, 2.1, 2.2, 2.0, 2.1])
-    np.testing.assert_allclose(measures.lines[0].get_ydata(), [0.0, 0.2, 0.4])
-    assert legend_texts(measures) == ["accuracy", "cpcc", "best, step 2"]
-    for axes in figure.axes:
-        np.testing.assert_array_equal(axes.lines[-1].get_xdata(), [2, 2])
-    render(figure)
-
-
-def test_training_curves_draws_only_what_is_there():
-    losses = make_records(5)[:5]
-    assert [a.get_title() for a in plotting.training_curves(losses).axes] == ["loss"]
-    evaluations = make_records(5)[5:]
-    assert len(plotting.training_curves(evaluations).axes) == 1
-    chosen = plotting.training_curves(evaluations, metrics=["validation/cpcc"])
-    assert legend_texts(chosen.axes[0]) == ["cpcc"]
-    render(plotting.training_curves(losses[:1]))
-
-
-def test_smoothing_keeps_a_constant_and_stays_between_the_extremes():
-    steps = range(120)
-    constant = plotting.training_curves([{"step": k, "loss": 3.0} for k in steps])
-    np.testing.assert_allclose(constant.axes[0].lines[1].get_ydata(), 3.0, rtol=1e-12)
-    rng = np.random.default_rng(0)
-    noisy = plotting.training_curves(
-        [{"step": k, "loss": value} for k, value in enumerate(rng.normal(size=120))]
-    )
-    raw, smooth = (line.get_ydata() for line in noisy.axes[0].lines)
-    assert len(smooth) == len(raw)
-    assert smooth.std() < 0.6 * raw.std()
-    assert abs(smooth.mean() - raw.mean()) < 0.1
-
-
-def test_training_curves_leaves_out_what_is_not_finite():
-    records = [{"step": k, "loss": v} for k, v in enumerate([1.0, np.nan, np.inf, 2.0])]
-    line = plotting.training_curves(records).axes[0].lines[0]
-    np.testing.assert_array_equal(line.get_xdata(), [0, 3])
-    all_bad = plotting.training_curves([{"step": 0, "loss": np.nan}])
-    render(all_bad)
-
-
-@pytest.mark.parametrize(
-    ("records", "metrics", "message"),
-    [
-        ([], None, "nothing to draw"),
-        ([{"step": 1, "rate": 0.1}], None, "1 record "),
-        ([{"loss": 1.0}], None, "record 0 has no 'step'"),
-        ([{"step": 0, "loss": 1.0}], ["validation/map"], "'validation/map'"),
-    ],
-)
-def test_training_curves_errors(records, metrics, message):
-    with pytest.raises(UserError, match=message):
-        plotting.training_curves(records, metrics)
-
-
 # embeddings
 
 
@@ -186,7 +108,7 @@ def test_embedding_map_projects_on_the_components_of_largest_variance():
     np.testing.assert_allclose(sorted(points.tolist()), expected, atol=1e-9)
 
 
-def test_embedding_map_colours_by_node_and_greys_the_unknown():
+def test_embedding_map_colours_by_node_and_greys_the_unknown(render):
     labels = TREE.labels_of([0, 3, 8, -1])
     labels[1, 2] = -1
     rng = np.random.default_rng(0)
@@ -228,13 +150,13 @@ def test_embedding_map_without_legend_above_twenty_nodes():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 5), (6, 1), (2, 3)])
-def test_embedding_map_of_tiny_inputs(shape):
+def test_embedding_map_of_tiny_inputs(shape, render):
     embeddings = np.ones(shape)
     labels = TREE.labels_of(np.arange(shape[0]))
     render(plotting.embedding_map(embeddings, labels, TREE))
 
 
-def test_embedding_map_of_a_tree_with_one_class():
+def test_embedding_map_of_a_tree_with_one_class(render):
     tree = Hierarchy.from_paths([("only",)])
     render(plotting.embedding_map(np.ones((3, 4)), np.zeros((3, 1), int), tree))
     render(plotting.embedding_map(np.ones((3, 4)), np.full((3, 1), -1), tree))
@@ -330,7 +252,7 @@ def test_recovered_clades_equal_a_loop_over_all_clades(seed):
     assert score(figure) == (len(found), len(true))
 
 
-def test_perfect_means_recover_every_clade_with_straight_links():
+def test_perfect_means_recover_every_clade_with_straight_links(render):
     means = np.concatenate(
         [np.eye(n)[TREE.ancestors[:, k]] for k, n in enumerate(TREE.nodes_per_level)],
         axis=1,
@@ -363,14 +285,14 @@ def test_absent_classes_are_left_out_and_counted():
 
 @pytest.mark.parametrize("num_present", [1, 2, 3])
 @pytest.mark.parametrize("distance", ["cosine", "sqeuclidean"])
-def test_figures_of_few_classes(num_present, distance):
+def test_figures_of_few_classes(num_present, distance, render):
     means = np.full((9, 2), np.nan)
     means[:num_present] = 0.0
     render(plotting.dendrograms(means, TREE, distance=distance))
     render(plotting.class_distances(means, TREE, distance=distance))
 
 
-def test_figures_of_a_tree_with_one_class():
+def test_figures_of_a_tree_with_one_class(render):
     tree = Hierarchy.from_paths([("only",)])
     figure = plotting.dendrograms(np.ones((1, 3)), tree)
     assert figure.get_suptitle() == "1 class: 0 of 0 true clades recovered"

@@ -1,0 +1,475 @@
+"""Contrastive losses: SimCLR, SupCon, and those that contrast at every level of a tree.
+
+Sources: Chen et al. 2020, `SimCLR <https://arxiv.org/abs/2002.05709>`_; Khosla et al.
+2020, `Supervised Contrastive Learning <https://arxiv.org/abs/2004.11362>`_; Zhang et
+al. 2022, `Use All the Labels <https://arxiv.org/abs/2204.13207>`_ (HMC, HCE and HMCE,
+there HiMulCon, HiConE and HiMulConE) and its published code.
+
+Notation: z_a the unit embedding of a view, T the temperature, ``s_ia = z_i . z_a / T``,
+P(i) the positives of anchor i, A(i) all other rows whose relation to i is known,
+
+``l_i = log sum_{a in A(i)} exp(s_ia) - mean_{p in P(i)} s_ip``.
+
+Every view of every example is an anchor. Anchors without a positive count in neither
+sum nor number. Shapes: B examples on this device, V views, D dimensions, L levels with
+0 the coarsest, n = B V rows here, N rows on all devices.
+
+Unknown labels (-1, always a suffix): a pair counts at a level only where its relation
+there is known: both paths are known down to it, or they already differ above.
+
+Rows come as unit vectors; nothing is normalised here. Gradients are exact in reverse
+mode, once (see `gram.row_logsumexp`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hierjax import collectives, masks, reductions
+from hierjax.losses import blocks, checks, gram
+
+OFFICIAL_BASE_TEMPERATURE = 0.07
+"""The published codes of SupCon and HMC multiply every loss by T / 0.07."""
+
+
+class Views(NamedTuple):
+    """The rows of this device, ready to be compared.
+
+    Attributes:
+      rows: float32 ``[n, D]``, divided by the root of the temperature; 0 for padding.
+      labels: ``[B, L]``.
+      where: bool ``[B]``.
+      index: ``[n]``, place in the whole batch.
+    """
+
+    rows: jax.Array
+    labels: jax.Array
+    where: jax.Array
+    index: jax.Array
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return self.rows.shape[0] // self.where.shape[0]
+
+
+class Anchors(NamedTuple):
+    """Losses of the anchors of this device at K levels.
+
+    Attributes:
+      losses: float32 ``[n, K]``, meaningless where not counted.
+      counts: bool ``[n, K]``, whether the anchor has a positive.
+      num_positives: float32 ``[n, K]``.
+      lse: float32 ``[n, K]``, the log-sum-exp over A(i).
+      ids: ``[N, K]``, number of every row's node; -1 unknown or not taking part.
+    """
+
+    losses: jax.Array
+    counts: jax.Array
+    num_positives: jax.Array
+    lse: jax.Array
+    ids: jax.Array
+
+
+def as_views(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: jax.typing.ArrayLike,
+    where: jax.Array | None,
+    axis_name: str | None,
+) -> Views:
+    """Views ``[B, V, D]`` as rows, the views of an example one after the other."""
+    num_examples, num_views, dim = embeddings.shape
+    where = checks.valid_rows(where, num_examples)
+    rows = embeddings.reshape(-1, dim).astype(jnp.float32)
+    rows = jnp.where(jnp.repeat(where, num_views)[:, None], rows, 0.0)
+    start = collectives.axis_index(axis_name) * rows.shape[0]
+    return Views(
+        rows / jnp.sqrt(jnp.float32(temperature)),
+        labels.astype(jnp.int32),
+        where,
+        start + jnp.arange(rows.shape[0], dtype=jnp.int32),
+    )
+
+
+def anchor_losses(
+    views: Views,
+    levels: tuple[int, ...],
+    *,
+    thin: bool = False,
+    axis_name: str | None,
+    block_size: int | None,
+) -> Anchors:
+    """``l_i`` of every anchor at every level asked for.
+
+    Only the log-sum-exp looks at pairs. The similarities to positives come from sums
+    over classes: ``sum_{p in P(i)} z_i . z_p = z_i . (C_i - z_i)``.
+
+    Args:
+      views: of this device.
+      levels: the K levels.
+      thin: above the finest level keep one example of every node of the next finer
+        level: the first of its lexicographically first path, as the published code of
+        HMC does. Examples unknown at that next level stay.
+      axis_name: mapped axis, or None.
+      block_size: anchors at a time, or None.
+    """
+    where = collectives.all_gather_rows(views.where, axis_name)
+    labels = collectives.all_gather_rows(views.labels, axis_name)
+    labels = jnp.where(where[:, None], labels, -1)
+    ids = masks.path_ids(labels)
+    present = jnp.broadcast_to(where[:, None], ids.shape)
+    if thin:
+        present = present & _first_of_nodes(labels, ids)
+    ids = jnp.where(present, ids, -1)
+    ids, present, own_labels = (
+        jnp.repeat(x, views.num_views, axis=0)
+        for x in (ids[:, levels], present[:, levels], views.labels)
+    )
+    own_ids = ids[views.index]
+    info = gram.PairInfo(views.index, own_labels, present[views.index])
+    lse = gram.row_logsumexp(views.rows, info, levels, axis_name, block_size)
+
+    keys = collectives.all_gather_rows(views.rows, axis_name)
+    similarity, num_positives = [], []
+    for k in range(len(levels)):
+        # Unknown rows go to a last segment, which nobody reads.
+        segments = jnp.where(ids[:, k] >= 0, ids[:, k], keys.shape[0])
+        sums, sizes = (
+            jax.ops.segment_sum(x, segments, keys.shape[0] + 1)[own_ids[:, k]]
+            for x in (keys, jnp.ones((keys.shape[0],)))
+        )
+        similarity.append(jnp.sum(views.rows * (sums - views.rows), 1))
+        num_positives.append(jnp.where(own_ids[:, k] >= 0, sizes - 1, 0))
+    num_positives = jnp.stack(num_positives, 1)
+    means = reductions.safe_divide(jnp.stack(similarity, 1), num_positives)
+    return Anchors(lse - means, num_positives > 0, num_positives, lse, ids)
+
+
+def _first_of_nodes(labels: jax.Array, ids: jax.Array) -> jax.Array:
+    """``[N, L]``: does this example stay at a level after thinning?"""
+    order = jnp.lexsort(labels.T[::-1])
+    rank = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
+    stays = []
+    for level in range(1, labels.shape[1]):
+        node = ids[:, level]
+        first = jax.ops.segment_min(rank, node, order.size)[node]
+        stays.append((node < 0) | (rank == first))
+    return jnp.stack([*stays, jnp.ones_like(rank, bool)], 1)
+
+
+def _level_mean(anchors: Anchors, k: int, axis_name: str | None) -> jax.Array:
+    return reductions.masked_mean(
+        anchors.losses[:, k], anchors.counts[:, k], axis_name=axis_name
+    )
+
+
+def _scale(temperature, base_temperature) -> jax.typing.ArrayLike:
+    return 1.0 if base_temperature is None else temperature / base_temperature
+
+
+def _check(embeddings, temperature, base_temperature) -> jax.Array:
+    checks.check_positive("temperature", temperature)
+    if base_temperature is not None:
+        checks.check_positive("base_temperature", base_temperature)
+    return checks.as_floats("embeddings", embeddings, 3)
+
+
+def simclr_loss(
+    embeddings: jax.Array,
+    *,
+    temperature: float = 0.1,
+    base_temperature: float | None = None,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> jax.Array:
+    """SimCLR's NT-Xent: positives are the other views of the same example.
+
+    Args:
+      embeddings: ``[B, V, D]`` unit-normalised views; with V = 1 the loss is 0.
+      temperature: T, positive.
+      base_temperature: the loss is multiplied by T over this; None: not at all.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis; None: this is the whole batch.
+      block_size: anchors at a time; memory O(block_size N) instead of O(n N).
+
+    Returns:
+      Scalar mean over all anchors; 0 without positives.
+    """
+    embeddings = _check(embeddings, temperature, base_temperature)
+    start = collectives.axis_index(axis_name) * embeddings.shape[0]
+    return supcon_loss(
+        embeddings,
+        start + jnp.arange(embeddings.shape[0], dtype=jnp.int32),
+        temperature=temperature,
+        base_temperature=base_temperature,
+        where=where,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+
+
+def supcon_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: float = 0.1,
+    base_temperature: float | None = None,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> jax.Array:
+    """Supervised contrastive loss, L_out of Khosla et al.: all of a class attract.
+
+    Coinciding positives and far negatives give log |P(i)|, not 0.
+
+    Args:
+      embeddings: ``[B, V, D]`` unit-normalised views.
+      labels: ``[B]`` integers; -1 is unknown: such a row is no anchor and in nobody's
+        denominator, since it might be a positive.
+      temperature: T, positive.
+      base_temperature: the loss is multiplied by T over this; None: not at all. The
+        published code has 0.07 whatever T is.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis; None: this is the whole batch.
+      block_size: anchors at a time; memory O(block_size N) instead of O(n N).
+
+    Returns:
+      Scalar mean over anchors with a positive on all devices; 0 if there is none. (The
+      published code counts anchors without positives, possible with V = 1 only.)
+    """
+    embeddings = _check(embeddings, temperature, base_temperature)
+    labels = jnp.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be integers [B], got {labels.shape}")
+    labels = checks.as_labels(labels[:, None], embeddings.shape[0])
+    views = as_views(
+        embeddings, labels, temperature=temperature, where=where, axis_name=axis_name
+    )
+    anchors = anchor_losses(views, (0,), axis_name=axis_name, block_size=block_size)
+    return _scale(temperature, base_temperature) * _level_mean(anchors, 0, axis_name)
+
+
+def hmc_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: float = 0.1,
+    base_temperature: float | None = None,
+    level_penalty: Callable[[float], jax.typing.ArrayLike] = jnp.exp,
+    official: bool = False,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> jax.Array:
+    r"""Hierarchical multi-label contrastive loss: SupCon at every level, weighted.
+
+    .. math:: \frac{1}{L} \sum_{k=1}^{L} \lambda(1/k) M_k
+
+    with k = 1 for the finest level and M_k the mean of l_i there.
+
+    Args:
+      embeddings: ``[B, V, D]`` unit-normalised views.
+      labels: ``[B, L]`` integers without a column of instances; rows agree at a level
+        if they agree in all columns down to it, so ids need not be unique in a level.
+      temperature: T, positive.
+      base_temperature: the loss is multiplied by T over this; None: not at all, or
+        0.07 if ``official``.
+      level_penalty: lambda, a function of 1/k.
+      official: the value of the published code given these labels and a last column of
+        instance ids: above the finest level one example a class of the next finer one
+        is kept, the base temperature is 0.07, and the sum is divided by L + 1.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis; None: this is the whole batch. (The published code takes
+        each device's batch on its own.)
+      block_size: anchors at a time; memory O(block_size N) instead of O(n N).
+
+    Returns:
+      Scalar; a level without positives adds 0.
+    """
+    return _hierarchical(
+        embeddings,
+        labels,
+        enforce=False,
+        penalty=level_penalty,
+        pairwise_max=False,
+        official=official,
+        temperature=temperature,
+        base_temperature=base_temperature,
+        where=where,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+
+
+def hce_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: float = 0.1,
+    base_temperature: float | None = None,
+    pairwise_max: bool = False,
+    official: bool = False,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> jax.Array:
+    """Hierarchical constraint: no level costs less than the next finer one.
+
+    From the finest level up, ``M_k`` becomes ``max(M_k, m)`` with m the largest so
+    far; the mean over levels is returned. As in the published code the maximum is of
+    means over the batch and passes gradient: where a coarser level is cheaper it gets
+    none and the finer one counts twice; ties share it.
+
+    Args:
+      embeddings: as in `hmc_loss`.
+      labels: as in `hmc_loss`.
+      temperature: as in `hmc_loss`.
+      base_temperature: as in `hmc_loss`.
+      pairwise_max: the paper's reading instead: the term ``log sum exp - s_ip`` of each
+        pair is at least the largest such term of a positive pair at the next finer
+        level in the whole batch.
+      official: as in `hmc_loss`; not together with ``pairwise_max``.
+      where: as in `hmc_loss`.
+      axis_name: as in `hmc_loss`.
+      block_size: as in `hmc_loss`.
+
+    Returns:
+      Scalar; a level without positives adds the maximum of the finer ones.
+    """
+    return _hierarchical(
+        embeddings,
+        labels,
+        enforce=True,
+        penalty=None,
+        pairwise_max=pairwise_max,
+        official=official,
+        temperature=temperature,
+        base_temperature=base_temperature,
+        where=where,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+
+
+def hmce_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: float = 0.1,
+    base_temperature: float | None = None,
+    level_penalty: Callable[[float], jax.typing.ArrayLike] = jnp.exp,
+    pairwise_max: bool = False,
+    official: bool = False,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> jax.Array:
+    """`hce_loss` with the weights of `hmc_loss`; arguments as there."""
+    return _hierarchical(
+        embeddings,
+        labels,
+        enforce=True,
+        penalty=level_penalty,
+        pairwise_max=pairwise_max,
+        official=official,
+        temperature=temperature,
+        base_temperature=base_temperature,
+        where=where,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+
+
+def _hierarchical(
+    embeddings,
+    labels,
+    *,
+    enforce: bool,
+    penalty: Callable | None,
+    pairwise_max: bool,
+    official: bool,
+    temperature,
+    base_temperature,
+    where,
+    axis_name,
+    block_size,
+) -> jax.Array:
+    embeddings = _check(embeddings, temperature, base_temperature)
+    labels = checks.as_labels(labels, embeddings.shape[0])
+    num_levels = labels.shape[1]
+    if num_levels < 1:
+        raise ValueError(f"labels must have at least one level, got {labels.shape}")
+    if official and pairwise_max:
+        raise ValueError("the published code has no pairwise_max: choose one of them")
+    if official and base_temperature is None:
+        base_temperature = OFFICIAL_BASE_TEMPERATURE
+    views = as_views(
+        embeddings, labels, temperature=temperature, where=where, axis_name=axis_name
+    )
+    anchors = anchor_losses(
+        views,
+        tuple(range(num_levels)),
+        thin=official,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+    scale = _scale(temperature, base_temperature)
+    total, highest = 0.0, None
+    for place, level in enumerate(reversed(range(num_levels)), 1):
+        if pairwise_max:
+            mean, highest = _clipped_mean(
+                views, anchors, level, highest, axis_name, block_size
+            )
+            mean = scale * mean
+        else:
+            mean = scale * _level_mean(anchors, level, axis_name)
+            if enforce:
+                highest = mean if highest is None else jnp.maximum(highest, mean)
+                mean = highest
+        total += mean if penalty is None else penalty(1 / place) * mean
+    return total / (num_levels + 1 if official else num_levels)
+
+
+def _clipped_mean(
+    views: Views,
+    anchors: Anchors,
+    level: int,
+    least: jax.Array | None,
+    axis_name: str | None,
+    block_size: int | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Mean loss with every positive pair's term at least ``least``, and the largest.
+
+    The largest term is -inf as long as no level had a positive pair.
+    """
+    keys = collectives.all_gather_rows(views.rows, axis_name)
+    places = jnp.arange(keys.shape[0], dtype=jnp.int32)
+    ids = anchors.ids[:, level]
+    num_rows = views.rows.shape[0]
+
+    def of_block(rows, valid):
+        products = jnp.matmul(
+            views.rows[rows], keys.T, precision=jax.lax.Precision.HIGHEST
+        )
+        terms = anchors.lse[rows, level, None] - products
+        if least is not None:
+            terms = jnp.maximum(terms, least)
+        own = ids[views.index[rows]]
+        positive = (own[:, None] == ids[None, :]) & (own >= 0)[:, None]
+        positive &= views.index[rows][:, None] != places[None, :]
+        sums = jnp.sum(jnp.where(positive, terms, 0.0), 1)
+        positive &= valid[:, None]
+        return sums, jnp.max(jnp.where(positive, terms, -jnp.inf))
+
+    sums, largest = blocks.map_anchor_blocks(of_block, num_rows, block_size)
+    losses = reductions.safe_divide(
+        sums.reshape(-1)[:num_rows], anchors.num_positives[:, level]
+    )
+    mean = reductions.masked_mean(losses, anchors.counts[:, level], axis_name=axis_name)
+    largest = jnp.max(collectives.all_gather_rows(largest, axis_name))
+    return mean, largest if least is None else jnp.maximum(largest, least)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from hierjax.errors import UserError
+from hierjax.metrics import tsne_coordinates
+
+
+def clusters(num_rows=90, dim=6):
+    rng = np.random.default_rng(0)
+    labels = np.arange(num_rows) % 3
+    return 20 * np.eye(3, dim)[labels] + rng.normal(size=(num_rows, dim)), labels
+
+
+def test_neighbours_stay_neighbours():
+    rows, labels = clusters()
+    points = tsne_coordinates(rows, perplexity=10)
+    assert points.shape == (90, 2)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    np.testing.assert_array_equal(labels[distances.argmin(axis=1)], labels)
+
+
+def test_the_same_call_gives_the_same_picture():
+    rows, _ = clusters()
+    first = tsne_coordinates(rows, perplexity=10)
+    np.testing.assert_array_equal(tsne_coordinates(rows, perplexity=10), first)
+    assert not np.allclose(tsne_coordinates(rows, perplexity=20), first)
+
+
+def test_collapsed_rows_lie_in_one_place():
+    points = tsne_coordinates(np.full((8, 3), 0.1), perplexity=3)
+    np.testing.assert_array_equal(points, np.zeros((8, 2)))
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (4, 2), (3, 40)])
+def test_few_rows_and_dimensions(shape):
+    rows = np.random.default_rng(1).normal(size=shape)
+    assert np.isfinite(tsne_coordinates(rows, perplexity=2)).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "perplexity", "message"),
+    [
+        (np.eye(4), 4, "below the number of rows, 4, found 4"),
+        (np.eye(4), 0, "found 0"),
+        (np.ones((0, 3)), 1, "number of rows, 0"),
+        (np.ones(4), 2, r"shape \[N, D\]"),
+        (np.array([[0.0], [np.inf]]), 1, "row 1"),
+    ],
+)
+def test_errors(rows, perplexity, message):
+    with pytest.raises(UserError, match=message):
+        tsne_coordinates(rows, perplexity=perplexity)

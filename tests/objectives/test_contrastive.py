@@ -1,0 +1,236 @@
+"""Contrastive objectives: the right loss on the right labels, on any devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hierjax import Hierarchy, data, distances, losses, models, objectives, training
+from hierjax.errors import UserError
+
+TREE = Hierarchy.from_paths(
+    [(a, b) for a in ("x", "y", "z") for b in ("0", "1")], level_names=("top", "leaf")
+)
+EXAMPLES, VIEWS, DIM = 12, 2, 8
+
+
+@functools.cache
+def batch():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(EXAMPLES, VIEWS, DIM)).astype(np.float32)
+    labels = TREE.labels_of(rng.integers(0, TREE.num_classes, EXAMPLES))
+    return distances.unit_normalize(jnp.asarray(z)), labels, np.ones(EXAMPLES, bool)
+
+
+def value(objective, labels=None, seed=0):
+    z, own, where = batch()
+    labels = own if labels is None else labels
+    params, state = objective.init(jax.random.key(seed), z)
+    loss, (state, metrics) = objective.apply(
+        params,
+        state,
+        z,
+        jnp.asarray(labels),
+        key=jax.random.key(1),
+        where=jnp.asarray(where),
+        axis_name=None,
+    )
+    return float(loss), metrics
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "expected"),
+    [
+        ("simclr", {}, lambda z, y: losses.simclr_loss(z, temperature=0.2)),
+        ("supcon", {}, lambda z, y: losses.supcon_loss(z, y[:, 1], temperature=0.2)),
+        (
+            "supcon",
+            {"label_level": 0},
+            lambda z, y: losses.supcon_loss(z, y[:, 0], temperature=0.2),
+        ),
+        (
+            "supcon",
+            {"official": True},
+            lambda z, y: losses.supcon_loss(z, y[:, 1], temperature=0.2) * 0.2 / 0.07,
+        ),
+        ("hmc", {}, lambda z, y: losses.hmc_loss(z, y, temperature=0.2)),
+        ("hce", {}, lambda z, y: losses.hce_loss(z, y, temperature=0.2)),
+        (
+            "hmce",
+            {"pairwise_max": True},
+            lambda z, y: losses.hmce_loss(z, y, temperature=0.2, pairwise_max=True),
+        ),
+        (
+            "hmce",
+            {"official": True},
+            lambda z, y: losses.hmce_loss(z, y, temperature=0.2, official=True),
+        ),
+    ],
+)
+def test_it_is_the_loss(method, options, expected):
+    objective = objectives.contrastive(method, temperature=0.2, **options)
+    z, labels, _ = batch()
+    found, _ = value(objective)
+    assert found > 0.1
+    np.testing.assert_allclose(found, expected(z, labels), rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", objectives.ACTIVATIONS)
+def test_attention_starts_as_the_control_and_learns(activation):
+    plain, _ = value(objectives.level_contrastive(TREE, masks="none"))
+    objective = objectives.level_contrastive(
+        TREE, masks="attention", activation=activation
+    )
+    found, metrics = value(objective)
+    np.testing.assert_allclose(found, plain, rtol=1e-5)
+    np.testing.assert_allclose(metrics["mask_share_top"], 1, rtol=1e-5)
+    z, labels, where = map(jnp.asarray, batch())
+    params, state = objective.init(jax.random.key(0), z)
+    fixed = {"key": jax.random.key(0), "where": where, "axis_name": None}
+
+    def loss(params):
+        return objective.apply(params, state, z, labels, **fixed)[0]
+
+    assert np.abs(jax.grad(loss)(params)["weights"]).max() > 1e-4
+
+
+def test_penalties_of_attention_add_up():
+    plain, _ = value(objectives.level_contrastive(TREE, masks="attention"))
+    overlapping, _ = value(
+        objectives.level_contrastive(TREE, masks="attention", overlap_weight=0.5)
+    )
+    # Two levels of all-one masks overlap by 1 on average over the dimensions.
+    np.testing.assert_allclose(overlapping - plain, 0.5, rtol=1e-4)
+    spread, _ = value(
+        objectives.level_contrastive(TREE, masks="attention", entropy_weight=0.5)
+    )
+    np.testing.assert_allclose(spread - plain, 0.5 * np.log(DIM), rtol=1e-4)
+
+
+@pytest.mark.parametrize("masks", ["gaussian_sample", "gaussian_mean", "fixed"])
+def test_disjoint_masks_share_the_embedding(masks):
+    objective = objectives.level_contrastive(TREE, masks=masks)
+    _, metrics = value(objective)
+    shares = metrics["mask_share_top"], metrics["mask_share_leaf"]
+    np.testing.assert_allclose(sum(shares), 1, rtol=1e-5)
+    assert ("guarded" in metrics) == masks.startswith("gaussian")
+    z, _, _ = batch()
+    params, state = objective.init(jax.random.key(0), z)
+    made = np.asarray(objective.level_masks(params, state, z))
+    assert made.shape[-2:] == (2, DIM) and set(np.unique(made)) == {0, 1}
+    np.testing.assert_array_equal(made.sum(-2), 1)
+
+
+def test_heads_are_parts_of_a_longer_embedding():
+    z, labels, _ = batch()
+    found, _ = value(objectives.level_contrastive(TREE, masks="heads", balance="none"))
+    parts = [distances.unit_normalize(part) for part in jnp.split(z, 2, axis=-1)]
+    alone = [losses.supcon_loss(p, labels[:, i]) for i, p in enumerate(parts)]
+    np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
+
+
+def test_a_column_is_the_name_whatever_the_parent():
+    z, labels, _ = batch()
+    found, _ = value(
+        objectives.level_contrastive(
+            TREE, masks="none", label_scope="column", balance="none"
+        )
+    )
+    names = np.array([int(TREE.paths[c][1]) for c in labels[:, 1]])
+    alone = losses.supcon_loss(z, labels[:, 0]), losses.supcon_loss(z, names)
+    np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
+    path, _ = value(objectives.level_contrastive(TREE, masks="none", balance="none"))
+    assert abs(path - found) > 1e-3
+
+
+def test_unknown_leaves_stay_unknown_in_columns():
+    _, labels, _ = batch()
+    hidden = labels.copy()
+    hidden[::2, 1] = -1
+    objective = objectives.level_contrastive(TREE, masks="none", label_scope="column")
+    found, _ = value(objective, hidden)
+    assert np.isfinite(found) and found != value(objective)[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: objectives.contrastive("clip"), "method is 'clip'"),
+        (lambda: objectives.contrastive("hmc", temperature=0.0), "temperature"),
+        (lambda: objectives.contrastive("hmc", pairwise_max=True), "pairwise_max"),
+        (lambda: value(objectives.contrastive("supcon", label_level=2)), "label_level"),
+        (lambda: objectives.level_contrastive(TREE, masks="hard"), "masks is 'hard'"),
+        (lambda: objectives.level_contrastive(TREE, temperature=-1.0), "temperature"),
+        (lambda: objectives.level_contrastive(TREE, balance="all"), "balance"),
+    ],
+)
+def test_wrong_options_say_so(make, words):
+    with pytest.raises(UserError, match=words):
+        make()
+
+
+@functools.cache
+def small_set():
+    rng = np.random.default_rng(1)
+    ids = rng.integers(0, TREE.num_classes, 48)
+    centres = rng.normal(size=(TREE.num_classes, 6))
+    features = centres[ids] + 0.3 * rng.normal(size=(48, 6))
+    return data.Dataset(
+        name="toy",
+        features=features.astype(np.float32),
+        labels=TREE.labels_of(ids),
+        hierarchy=TREE,
+        splits={"train": np.arange(48)},
+    )
+
+
+def noisy_views(key, example):
+    return example[None] + 0.1 * jax.random.normal(key, (2, *example.shape))
+
+
+OBJECTIVES = {
+    "simclr": lambda: objectives.contrastive("simclr"),
+    "supcon": lambda: objectives.contrastive("supcon"),
+    "hmce": lambda: objectives.contrastive("hmce"),
+    "hmce official": lambda: objectives.contrastive("hmce", official=True),
+    "hmce pairwise": lambda: objectives.contrastive("hmce", pairwise_max=True),
+    **{
+        masks: lambda masks=masks: objectives.level_contrastive(TREE, masks=masks)
+        for masks in objectives.MASKS
+    },
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_four_devices_are_one(name):
+    objective = OBJECTIVES[name]()
+    config = training.Config(
+        num_steps=5,
+        batch_size=16,
+        sampler="uniform",
+        learning_rate=0.05,
+        steps_per_call=1,
+        eval_every=5,
+    )
+
+    def trained(num_devices):
+        heads = 2 if name == "heads" else 1
+        return training.fit(
+            models.Linear(embed_dim=8, num_heads=heads),
+            objective,
+            small_set(),
+            config,
+            augment=noisy_views,
+            num_devices=num_devices,
+        )
+
+    one, four = trained(1), trained(4)
+    for a, b in zip(
+        jax.tree.leaves(one.last_state), jax.tree.leaves(four.last_state), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        one.records[-1]["loss"], four.records[-1]["loss"], rtol=1e-4
+    )
