@@ -66,8 +66,8 @@ class Experiment(training.Config):
       model: name in `ENCODERS`.
       dtype: in which the network computes, 'float32' or 'bfloat16'.
       embed_dim: dimension of the embedding.
-      width: channels of the network's first stage, for 'convnet' and 'small_resnet';
-        each further one doubles them; 0: 32.
+      width: channels of the network's first stage, for 'convnet', 'small_resnet' and
+        'pointnet'; each of the two further ones doubles them; 0: the network's own.
       head_layers: 1, an affine head; 2, a projection head with one hidden layer.
       measured: what evaluation looks at, 'embeddings', or 'features' before the head.
       weights: file of pretrained weights for the network, in ``data_dir`` or a whole
@@ -200,7 +200,7 @@ class Experiment(training.Config):
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 < self.ema_decay <= 1:
             raise UserError(f"ema_decay must be in (0, 1], got {self.ema_decay}")
-        if self.width and self.model not in ("convnet", "small_resnet"):
+        if self.width and self.model not in ("convnet", "small_resnet", "pointnet"):
             raise UserError(f"width is not set for the model {self.model}; leave it 0")
         if self.num_views > 1 and self.augment == "none":
             raise UserError(

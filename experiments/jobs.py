@@ -288,7 +288,10 @@ def _measure_probes(
     arrays = {"rows": probed.rows}
     arrays |= {f"kept/{k}": v.astype(np.float16) for k, v in probed.kept.items()}
     arrays |= {f"value/{k}": v for k, v in probed.per_query.items()}
-    measures = probed.measures | {"guarded": obtained.guarded}
+    measures = probed.measures | {
+        "guarded": obtained.guarded,
+        "validation": obtained.best_value,
+    }
     result = {"neighbors": [], "measures": measures, "chosen": probed.chosen}
     return result, arrays
 

@@ -8,6 +8,7 @@ from experiments.render import comma_separated, gain_cell, mean_sd, number
 __all__ = ["comma_separated", "markdown"]
 
 _EXTRAS = {
+    "val": "validation",
     "rank": "effective_rank",
     "var 2": "explained_variance",
     "DP": "inferred_levels",
@@ -133,7 +134,7 @@ def markdown(content: dict) -> str:
         "silhouette of the test rows; rank: effective rank of their features; var 2: "
         "share of variance in two principal components; DP: number of groups that a "
         "Dirichlet-process mixture finds among the dimensions of the mean projection; "
-        "guard: share of rows whose mixture left a level too few dimensions. Mean ± "
+        "guard: share of rows whose mixture left a level too few dimensions. val: the selection measure, nearest training row on validation; Mean ± "
         f"standard deviation over seeds. Trials a row, chosen on validation: {trials}.",
         "",
         "Differences are paired on the same queries; brackets: 95 % bootstrap interval "

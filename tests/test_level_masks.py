@@ -89,8 +89,8 @@ def test_gradients_flow_to_embeddings_and_heads(activation):
         masks = level_masks.attention_level_masks(*arguments, activation=activation)
         return jnp.sum(masks * target)
 
-    check_grads(loss, arguments, order=1, modes=["rev"], eps=1e-2, rtol=2e-2)
-    for gradient in jax.grad(loss, (0, 1, 2))(*arguments):
+    check_grads(jax.jit(loss), arguments, order=1, modes=["rev"], eps=1e-2, rtol=2e-2)
+    for gradient in jax.jit(jax.grad(loss, (0, 1, 2)))(*arguments):
         assert np.abs(gradient).max() > 1e-3
 
 
@@ -104,7 +104,7 @@ def test_extreme_scores_and_zero_rows_stay_finite(activation):
         masks = level_masks.attention_level_masks(*arguments, activation=activation)
         return jnp.sum(masks) + level_masks.mask_entropy(masks)
 
-    value, gradients = jax.value_and_grad(loss, (0, 1, 2))(*arguments)
+    value, gradients = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arguments)
     assert np.isfinite(value)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -152,9 +152,11 @@ def loop_entropy(masks):
     return np.mean(entropies)
 
 
+mask_overlap = jax.jit(level_masks.mask_overlap, static_argnames="axis_name")
+mask_entropy = jax.jit(level_masks.mask_entropy, static_argnames="axis_name")
 MEASURES = [
-    (level_masks.mask_overlap, loop_overlap),
-    (level_masks.mask_entropy, loop_entropy),
+    pytest.param(mask_overlap, loop_overlap, id="overlap"),
+    pytest.param(mask_entropy, loop_entropy, id="entropy"),
 ]
 
 
@@ -195,11 +197,11 @@ def test_measures_of_all_devices(measure, loop, masks):
 
 def test_measures_at_their_extremes():
     ones, split = jnp.ones((2, 2, 3, 6)), level_masks.fixed_level_masks(3, 6)
-    np.testing.assert_allclose(level_masks.mask_overlap(ones), 3, rtol=1e-6)
-    assert level_masks.mask_overlap(split) == 0
-    np.testing.assert_allclose(level_masks.mask_entropy(ones), math.log(6), rtol=1e-6)
-    np.testing.assert_allclose(level_masks.mask_entropy(split), math.log(2), rtol=1e-6)
-    assert level_masks.mask_entropy(jnp.zeros((2, 4))) == 0
+    np.testing.assert_allclose(mask_overlap(ones), 3, rtol=1e-6)
+    assert mask_overlap(split) == 0
+    np.testing.assert_allclose(mask_entropy(ones), math.log(6), rtol=1e-6)
+    np.testing.assert_allclose(mask_entropy(split), math.log(2), rtol=1e-6)
+    assert mask_entropy(jnp.zeros((2, 4))) == 0
 
 
 @pytest.mark.parametrize(("measure", "loop"), MEASURES)
@@ -207,5 +209,5 @@ def test_measures_have_gradients(measure, loop, masks):
     positive = jnp.asarray(masks) + 0.1
     check_grads(measure, (positive,), order=1, modes=["rev"], eps=1e-2, rtol=2e-2)
     for value in (0.0, 1.0):
-        gradient = jax.grad(measure)(jnp.full((1, 1, 2, 4), value))
+        gradient = jax.jit(jax.grad(measure))(jnp.full((1, 1, 2, 4), value))
         assert np.isfinite(gradient).all()

@@ -94,6 +94,8 @@ def level_contrastive_loss(
     where = checks.valid_rows(where, num_examples)
     # Padding may hold NaN, which the norm would turn into a gradient of NaN.
     embeddings = jnp.where(where[:, None, None], embeddings.astype(jnp.float32), 0.0)
+    if level_masks.ndim == 4:
+        level_masks = jnp.where(where[:, None, None, None], level_masks, 0.0)
     total = jnp.float32(0)
     for level in range(num_levels):
         mask = level_masks[..., level, :].astype(jnp.float32)

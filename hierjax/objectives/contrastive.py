@@ -178,6 +178,8 @@ def level_contrastive(
     def apply(params, state, embeddings, labels, *, key, where, axis_name):
         del key
         shared = {"where": where, "axis_name": axis_name}
+        # Padding may hold NaN, which would reach the gradient of attention heads.
+        embeddings = jnp.where(where[:, None, None], embeddings, 0.0)
         made, metrics = masks_of(params, embeddings, **shared)
         loss = losses.level_contrastive_loss(
             embeddings,

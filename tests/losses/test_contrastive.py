@@ -74,9 +74,6 @@ LOSSES = {
     "hmce": hierarchical("hmce"),
     "hce pairwise": hierarchical("hce", pairwise_max=True),
     "hmce pairwise": hierarchical("hmce", pairwise_max=True),
-    "hmc official": official("hmc"),
-    "hce official": official("hce"),
-    "hmce official": official("hmce"),
     "levels": shared(),
     "levels plain": shared(balance="none", renormalize=False),
     "columns": shared(label_scope="column"),
@@ -85,9 +82,15 @@ LOSSES = {
         own_masks(losses.level_contrastive_loss, jnp),
         own_masks(oracle.level_contrastive, np),
     ),
+    "hmc official": official("hmc"),
+    "hce official": official("hce"),
+    "hmce official": official("hmce"),
 }
 OFFICIAL = [name for name in LOSSES if "official" in name]
 OURS = [name for name in LOSSES if name not in OFFICIAL]
+# The scope puts all tests of a loss in a row: one process compiles it once for them.
+each_loss = pytest.mark.parametrize("name", LOSSES, scope="module")
+each_of_ours = pytest.mark.parametrize("name", OURS, scope="module")
 MASKED = [name for name in LOSSES if "levels" in name or "columns" in name]
 
 
@@ -157,16 +160,16 @@ def check(name, z, labels, where, temperature, tolerance=1e-5, slopes=True):
     return float(value)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_loss
 def test_value_and_gradient_equal_the_oracle(name):
     # The published code has no notion of an unknown level.
-    unknown = 0 if name in OFFICIAL else 0.5
+    unknown = 0 if name in OFFICIAL else 0.25
     values = [
         check(name, *draw(0), ALL, 0.1),
         check(name, *draw(0), ALL, 0.5, slopes=False),
         check(name, *draw(0), SOME, 0.5, slopes=False),
-        check(name, *draw(1, unknown=unknown), SOME, 0.05),
-        check(name, *draw(2, unknown=unknown / 2), ALL, 1.0),
+        check(name, *draw(11, unknown=unknown), SOME, 0.05),
+        check(name, *draw(8, unknown=unknown), ALL, 1.0),
     ]
     assert len(set(values)) == 5 and min(values) > 0
 
@@ -178,8 +181,8 @@ RAGGED = {
     "hmce": (3, 3),
     "hce pairwise": (1, 4),
     "hmce pairwise": (3, 3),
-    "hmc official": (3, 1),
-    "hmce official": (2, 4),
+    "hmc official": (2, 4),
+    "hmce official": (3, 1),
     "levels": (1, 4),
     "columns": (1, 4),
     "columns plain": (3, 1),
@@ -296,17 +299,12 @@ def test_an_active_max_counts_the_finer_loss_again():
     )
 
 
-def test_the_max_acts_in_some_of_the_random_batches():
-    for kind in ("hce", "hmce"):
-        active = []
-        for seed in range(5):
-            z, labels = draw(seed)
-            without = oracle.hierarchical("hmc", z, labels, level_penalty=math.exp)
-            if kind == "hce":
-                no_penalty = {"level_penalty": lambda x: 1.0}
-                without = oracle.hierarchical("hmc", z, labels, **no_penalty)
-            active.append(oracle.hierarchical(kind, z, labels) > without + 1e-3)
-        assert 0 < sum(active) < 5
+def test_the_max_acts_in_some_of_the_batches_above():
+    for seed, acts in ((0, False), (8, True)):
+        hmc, hmce = (
+            compiled(name)(*draw(seed), ALL, 1.0)[0] for name in ("hmc", "hmce")
+        )
+        assert (hmce > hmc + 1e-3) == acts
 
 
 def test_the_published_code_thins_and_depends_on_the_order_of_ids():
@@ -317,7 +315,7 @@ def test_the_published_code_thins_and_depends_on_the_order_of_ids():
     assert len({float(value), float(renamed), float(flipped)}) == 3
 
 
-@pytest.mark.parametrize("name", OURS)
+@each_of_ours
 def test_invariances(name):
     z, labels = draw(4, unknown=0.3)
     z = pad(z, SOME)
@@ -345,7 +343,7 @@ def test_invariances(name):
         np.testing.assert_allclose(rotated[1], gradient @ rotation, **near)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_loss
 def test_padding_is_as_good_as_absent(name):
     z, labels = draw(5, unknown=0 if name in OFFICIAL else 0.3)
     few = np.arange(EXAMPLES) < 6
@@ -499,7 +497,7 @@ DEGENERATE = [
 ]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_loss
 def test_degenerate_batches(name):
     for case in DEGENERATE:
         z, labels = draw(1)
@@ -591,7 +589,7 @@ def array_sizes(jaxpr):
                 yield from array_sizes(inner)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_loss
 def test_blocks_bound_the_memory(name):
     examples, block = 256, 4
     rng = np.random.default_rng(0)
@@ -625,7 +623,7 @@ def test_half_precision_inputs_give_a_float32_loss(name):
     np.testing.assert_allclose(value, full, rtol=2e-2)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_loss
 def test_one_compilation_serves_all_batches_of_a_shape(name):
     loss = compiled(name)
     loss(*draw(0), ALL, 0.1)
