@@ -6,7 +6,14 @@ import numpy as np
 
 from experiments.jobs import Jobs
 from experiments.runs import read_json
-from experiments.tables import Block, Row, Table, cell_rows, cell_seeds
+from experiments.tables import (
+    Block,
+    Row,
+    Table,
+    cell_rows,
+    cell_seeds,
+    trials,
+)
 from hierjax import data, metrics
 
 
@@ -194,6 +201,9 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         "note": table.note,
         "baselines": table.baselines,
         "row_names": [row.name for row in table.rows],
-        "trials": {row.name: len(row.grid) for row in table.rows},
+        "trials": {
+            row.name: max(len(trials(b, row, jobs.scale)) for b in table.blocks)
+            for row in table.rows
+        },
         "blocks": blocks,
     }

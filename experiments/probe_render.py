@@ -134,8 +134,9 @@ def markdown(content: dict) -> str:
         "silhouette of the test rows; rank: effective rank of their features; var 2: "
         "share of variance in two principal components; DP: number of groups that a "
         "Dirichlet-process mixture finds among the dimensions of the mean projection; "
-        "guard: share of rows whose mixture left a level too few dimensions. val: the selection measure, nearest training row on validation; Mean ± "
-        f"standard deviation over seeds. Trials a row, chosen on validation: {trials}.",
+        "guard: share of rows whose mixture left a level too few dimensions; val: the "
+        "selection measure, nearest training row on validation. Mean ± standard "
+        f"deviation over seeds. Trials a row, chosen on validation: {trials}.",
         "",
         "Differences are paired on the same queries; brackets: 95 % bootstrap interval "
         "over seeds and units, given the test set (↑ better, ↓ worse, = the interval "

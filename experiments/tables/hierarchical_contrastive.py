@@ -72,8 +72,8 @@ def _block(
     )
 
 
-# What a CPU of two cores does in the time that a table may take. Learning rates were
-# set before any test result was seen and are the same for all rows.
+# What a CPU of two cores does in the time that a table may take. One learning rate for
+# all rows: 6e-3 of three, by the validation accuracy of SupCon on gm_notes/seen.
 _SMALL = {"width": 16, "batch_size": 128, "learning_rate": 6e-3}
 
 _GM_SEEN = _block(

@@ -18,6 +18,7 @@ from hierjax.data.npz import read_hierarchy
 from hierjax.data.registry import LOADERS, load
 from hierjax.data.samplers import (
     BalancedSampler,
+    HierarchicalSampler,
     Sampler,
     TupleSampler,
     UniformSampler,
@@ -29,6 +30,7 @@ __all__ = [
     "LOADERS",
     "BalancedSampler",
     "Dataset",
+    "HierarchicalSampler",
     "Sampler",
     "TupleSampler",
     "UniformSampler",

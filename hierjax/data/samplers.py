@@ -16,7 +16,7 @@ import numpy as np
 from hierjax.errors import UserError
 
 CHUNK_STEPS = 1024
-KINDS = ("uniform", "balanced", "tuples")
+KINDS = ("uniform", "balanced", "tuples", "hierarchical")
 _CACHED_CHUNKS = 2
 _MIN_BLOCK_ROWS = 4096
 
@@ -210,17 +210,7 @@ class TupleSampler(Sampler):
 
     @functools.cached_property
     def _ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Start and stop ``[L + 2, places]``: the place, its leaf, .., everything."""
-        places = np.arange(len(self._rows))
-        starts, stops = [places], [places + 1]
-        for is_first in _run_starts(self.labels[self._rows])[::-1]:
-            run = np.cumsum(is_first) - 1
-            edges = np.append(np.flatnonzero(is_first), len(places))
-            starts.append(edges[run])
-            stops.append(edges[run + 1])
-        starts.append(np.zeros_like(places))
-        stops.append(np.full_like(places, len(places)))
-        return np.stack(starts), np.stack(stops)
+        return _node_ranges(self.labels[self._rows])
 
     @functools.cached_property
     def _anchors(self) -> np.ndarray:
@@ -229,14 +219,69 @@ class TupleSampler(Sampler):
         return np.flatnonzero((np.diff(stop - start, axis=0) > 0).all(axis=0))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HierarchicalSampler(UniformSampler):
+    """Anchors with a partner for every level at which paths can part.
+
+    The batches of Zhang et al. 2022 (arXiv 2204.13207). A group is an anchor, a row of
+    another coarsest node, a row of the same coarsest node and another one below it, and
+    so on down to another row of the same leaf: L + 2 rows, so that every level has
+    positives and negatives. Batches are groups one after the other, the last one cut
+    where it does not fit.
+
+    Anchors go through random permutations of the rows; partners are drawn uniformly
+    among the rows that qualify, or among all rows where none does. The published code
+    draws anchors with replacement, keeps an account of rows that were visited, drops
+    the end of an epoch and lets batches grow by part of a group; none of that here.
+    Rows are compared on the levels they have: an unknown level counts as a node of its
+    own, the same for all rows that lack it.
+    """
+
+    def _draw(self, chunk: int) -> np.ndarray:
+        group_size = self.labels.shape[1] + 2
+        num_groups = -(-self.batch_size // group_size)
+        # As many anchors a chunk as groups, from the same epochs as uniform batches.
+        epochs = dataclasses.replace(self, batch_size=num_groups)
+        places = self._place_of[UniformSampler._draw(epochs, chunk)]
+        rng = np.random.default_rng([self.seed, chunk, 1])
+        start, stop = self._ranges
+        hole_start, hole_stop = start[:-1, places], stop[:-1, places]
+        outer_start, outer_stop = start[1:, places], stop[1:, places]
+        hole = hole_stop - hole_start
+        count = outer_stop - outer_start - hole
+        partner = outer_start + rng.integers(np.maximum(count, 1))
+        partner += hole * (partner >= hole_start)
+        anything = rng.integers(len(self.rows), size=count.shape)
+        partner = np.where(count > 0, partner, anything)
+        # Coarsest first; the anchor before them.
+        groups = np.concatenate([places[None], partner[::-1]])
+        batches = np.moveaxis(groups, 0, -1).reshape(CHUNK_STEPS, -1)
+        return self._sorted_rows[batches[:, : self.batch_size]]
+
+    @functools.cached_property
+    def _sorted_rows(self) -> np.ndarray:
+        return _tree_order(self.labels, self.rows)
+
+    @functools.cached_property
+    def _place_of(self) -> np.ndarray:
+        """Place of every row of the data set in the tree order."""
+        place = np.zeros(len(self.labels), np.int64)
+        place[self._sorted_rows] = np.arange(len(self._sorted_rows))
+        return place
+
+    @functools.cached_property
+    def _ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        return _node_ranges(self.labels[self._sorted_rows])
+
+
 def make_sampler(
     kind: str, labels: np.ndarray, rows: np.ndarray, batch_size: int, seed: int
 ) -> Sampler:
     """Makes a sampler.
 
     Args:
-      kind: 'uniform', 'balanced' or 'tuples'; see `UniformSampler`, `BalancedSampler`
-        and `TupleSampler`.
+      kind: 'uniform', 'balanced', 'tuples' or 'hierarchical'; see `UniformSampler`,
+        `BalancedSampler`, `TupleSampler` and `HierarchicalSampler`.
       labels: ``[N, L]`` training labels (`Dataset.train_labels`), -1 unknown.
       rows: Training rows, indices into labels.
       batch_size: Rows a batch, B.
@@ -249,6 +294,7 @@ def make_sampler(
         "uniform": UniformSampler,
         "balanced": BalancedSampler,
         "tuples": TupleSampler,
+        "hierarchical": HierarchicalSampler,
     }
     if kind not in samplers:
         raise UserError(
@@ -348,6 +394,20 @@ def _run_starts(labels: np.ndarray) -> list[np.ndarray]:
     changed = np.ones(labels.shape, bool)
     changed[1:] = labels[1:] != labels[:-1]
     return list(np.logical_or.accumulate(changed, axis=1).T)
+
+
+def _node_ranges(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Start and stop ``[L + 2, R]`` of a sorted row, its leaf, .., of everything."""
+    places = np.arange(len(labels))
+    starts, stops = [places], [places + 1]
+    for is_first in _run_starts(labels)[::-1]:
+        run = np.cumsum(is_first) - 1
+        edges = np.append(np.flatnonzero(is_first), len(places))
+        starts.append(edges[run])
+        stops.append(edges[run + 1])
+    starts.append(np.zeros_like(places))
+    stops.append(np.full_like(places, len(places)))
+    return np.stack(starts), np.stack(stops)
 
 
 def _draw_distinct(

@@ -18,7 +18,8 @@ class Config:
       seed: of the initial weights, the batches and the augmentation; at least 0.
       num_steps: optimiser steps.
       batch_size: examples a step over all devices; tuples count their rows.
-      sampler: 'uniform' epochs, 'balanced' across the ranks of pairs, or 'tuples'.
+      sampler: 'uniform' epochs, 'balanced' across the ranks of pairs, 'tuples', or
+        'hierarchical': anchors with a partner for every level.
       optimizer: 'sgd', 'adam', 'adamw' or 'lars'.
       learning_rate: peak learning rate.
       schedule: 'constant', or 'cosine' from the end of the warm-up to ``num_steps``.

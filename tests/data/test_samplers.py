@@ -257,6 +257,46 @@ def test_tuples_leave_out_incomplete_rows(notes):
     assert (hidden[drawn, -1] >= 0).all()
 
 
+def test_hierarchical_groups_have_a_partner_for_every_level():
+    labels, rows = ragged()
+    sampler = make_sampler("hierarchical", labels, rows, 10, seed=0)
+    groups = sampler.indices(0, 2048).reshape(-1, 5)
+    possible = {
+        i: [
+            {j for j in rows if j != i and rank(labels[i], labels[j]) == r}
+            for r in range(4)
+        ]
+        for i in rows.tolist()
+    }
+    partners = {i: [set() for _ in range(4)] for i in possible}
+    for anchor, *others in groups.tolist():
+        # From a row that shares nothing to one of the same leaf.
+        for r, other in zip((3, 2, 1, 0), others, strict=True):
+            partners[anchor][r].add(other)
+    lacking = 0
+    for i, by_rank in possible.items():
+        for r, qualified in enumerate(by_rank):
+            if qualified:
+                assert partners[i][r] <= qualified
+                assert len(partners[i][r]) > len(qualified) / 4
+            else:
+                lacking += 1
+                assert len(partners[i][r]) > 20
+    assert lacking
+
+
+def test_hierarchical_anchors_are_whole_epochs_and_batches_are_cut(notes):
+    labels, rows = notes
+    drawn = make_sampler("hierarchical", labels, rows, 10, seed=3).indices(0, 600)
+    assert drawn.shape == (600, 10)
+    # Groups of 4: three a batch, the last cut after its second row.
+    anchors = drawn[:, [0, 4, 8]].reshape(-1)
+    first = anchors[: len(rows)]
+    np.testing.assert_array_equal(np.sort(first), np.sort(rows))
+    leaf = labels[:, -1]
+    np.testing.assert_array_equal(leaf[drawn[:, 3]], leaf[drawn[:, 0]])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_samplers_are_their_own_equals(kind, notes):
     one, two = (make_sampler(kind, *notes, batch_size=12, seed=0) for _ in range(2))
@@ -268,7 +308,7 @@ def test_samplers_are_their_own_equals(kind, notes):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "balance"}, "'uniform', 'balanced', 'tuples', got 'balance'"),
+        ({"kind": "balance"}, "'tuples', 'hierarchical', got 'balance'"),
         ({"rows": np.array([], int)}, "at least one row, got none"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
