@@ -1,6 +1,7 @@
 """From finished jobs to the numbers of a table: means, spread, intervals, gains."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | 
         return None
     arrays = []
     for folds in paths:
-        loaded = [dict(np.load(path.with_suffix(".npz"))) for path in folds]
+        loaded = [_of_queries(path.with_suffix(".npz")) for path in folds]
         joined = {k: np.concatenate([x[k] for x in loaded]) for k in loaded[0]}
         order = np.argsort(joined["rows"])
         arrays.append({key: values[order] for key, values in joined.items()})
@@ -61,6 +62,12 @@ def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | 
         stacked("true_tree/"),
         arrays[0]["rows"],
     )
+
+
+def _of_queries(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Arrays of a job with a row a query, without those kept for pictures."""
+    with np.load(path) as arrays:
+        return {k: arrays[k] for k in arrays.files if not k.startswith("kept/")}
 
 
 def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -202,7 +209,14 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
         "baselines": table.baselines,
         "row_names": [row.name for row in table.rows],
         "trials": {
-            row.name: max(len(trials(b, row, jobs.scale)) for b in table.blocks)
+            row.name: max(
+                (
+                    len(trials(block, row, jobs.scale))
+                    for block, content in zip(table.blocks, blocks, strict=True)
+                    if row.name in content["rows"]
+                ),
+                default=len(row.grid),
+            )
             for row in table.rows
         },
         "blocks": blocks,

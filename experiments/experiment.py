@@ -52,7 +52,7 @@ class Experiment(training.Config):
       hierarchy: file of the label tree for npz data; '' reads it from the labels.
       num_train: keep so many training rows, drawn by ``seed``; 0: all.
       num_evaluated: keep so many rows of the validation and test splits, the same for
-        all seeds; 0: all.
+        all seeds if the splits are; 0: all.
       long_tail: thin the training rows to class sizes that fall exponentially by this
         ratio, drawn by ``seed``; 0: leave them.
       standardize: zero mean and unit variance by the training split.
@@ -94,6 +94,7 @@ class Experiment(training.Config):
       official: published behaviour where it differs from ours: of a classifier and the
         measures of classes, of hmc, hce and hmce, and the base temperature of SupCon.
       temperature: of the contrastive losses.
+      block_size: anchors at a time in the contrastive losses; 0: all.
       label_level: of SupCon, 0 = coarsest, -1 = finest.
       pairwise_max: of hce and hmce.
       masks: of level_contrastive: 'none', 'fixed', 'heads' (a projection head a level),
@@ -146,6 +147,7 @@ class Experiment(training.Config):
     class_priors: bool = False
     official: bool = False
     temperature: float = 0.1
+    block_size: int = 0
     label_level: int = -1
     pairwise_max: bool = False
     masks: str = "gaussian_sample"
@@ -173,6 +175,7 @@ class Experiment(training.Config):
             ("width", 0),
             ("head_layers", 1),
             ("num_views", 1),
+            ("block_size", 0),
             ("overlap_weight", 0),
             ("entropy_weight", 0),
         ):
@@ -211,6 +214,14 @@ class Experiment(training.Config):
                 "selection accuracy needs embeddings and measured is 'features'; "
                 "select by nn/average"
             )
+        if self.loss == "simclr" and self.num_views < 2:
+            raise UserError(
+                "simclr tells views of an example apart and needs num_views 2 or more"
+            )
+        if self.loss == "tuplet" and self.num_views > 1:
+            raise UserError(f"tuplet takes one view, got num_views {self.num_views}")
+        if 0 < self.long_tail < 1:
+            raise UserError(f"long_tail must be 0 or at least 1, got {self.long_tail}")
         if self.loss == "tuplet" and not self.margin_outer > self.margin_inner > 0:
             raise UserError(
                 "margins must satisfy margin_outer > margin_inner > 0, got "

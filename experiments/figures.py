@@ -13,9 +13,9 @@ from hierjax.errors import UserError
 _SEED = 0
 _NUM_EXAMPLES = 24
 # The methods that the paper's figure compares, and the control.
-_TSNE_ROWS = ("hmce", "ghmlc_sample", "ghmlc_mean", "unmasked")
+TSNE_ROWS = ("hmce", "ghmlc_sample", "ghmlc_mean", "unmasked")
 _TSNE_TARGETS = ("category", "class_name")
-_MASK_ROWS = ("ghmlc_sample", "ghmlc_mean", "ahmlc")
+MASK_ROWS = ("ghmlc_sample", "ghmlc_mean", "ahmlc")
 PERPLEXITY = 30.0
 
 
@@ -73,7 +73,7 @@ def mnist_tsne(jobs: Jobs, folder: pathlib.Path) -> list[pathlib.Path]:
     block = _block("hierarchical_mnist")
     _check_data(jobs, block)
     coordinates, footers, labels = {}, {}, None
-    for name in _TSNE_ROWS:
+    for name in TSNE_ROWS:
         kept = _kept(jobs, block, name)
         embeddings = kept["kept/projections"].astype(np.float32)
         dataset = jobs.load(block, _row(name))
@@ -107,8 +107,8 @@ def level_masks(jobs: Jobs, folder: pathlib.Path) -> list[pathlib.Path]:
     for block in TABLES["hierarchical_contrastive"].blocks:
         if block.folds > 1 or jobs.data_problem(block, _row("input")):
             continue
-        allowed = block.rows.get(jobs.scale, _MASK_ROWS)
-        for name in (row for row in _MASK_ROWS if row in allowed):
+        allowed = block.rows.get(jobs.scale, MASK_ROWS)
+        for name in (row for row in MASK_ROWS if row in allowed):
             masks = _kept(jobs, block, name)["kept/masks"].astype(np.float32)
             levels = jobs.load(block, _row(name)).hierarchy.level_names
             figure = plotting.mask_heatmap(masks, levels, title=f"{block.name} {name}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.experiment import Experiment, embed_input, load_data
 from experiments.methods import fit, untrained_embed, whole_tuples
-from experiments.probing import probe, probe_state
+from experiments.probing import PROBE, probe, probe_state
 from experiments.runs import plain, read_json, write_json
 from experiments.tables import Block, Row, scaled_experiment, trials
 from hierjax import data, evaluation, training
@@ -61,7 +61,7 @@ class Jobs:
                 path = self.result_path(block, row, fold, seed)
                 self._once(
                     path,
-                    {"experiment": _record(experiment)},
+                    {"experiment": _record(experiment), **self._measured_as(block)},
                     functools.partial(self._final, block, experiment, tuning, path),
                 )
 
@@ -105,6 +105,12 @@ class Jobs:
             "grid": trials(block, row, self.scale),
             "base": _record(self._experiment(block, row, 0)),
         }
+
+    def _measured_as(self, block: Block) -> dict:
+        """What else decides the result of a final run."""
+        if self.measured != "probes":
+            return {}
+        return {"targets": block.targets, "probe": dataclasses.asdict(PROBE)}
 
     def _final_experiment(
         self, block: Block, row: Row, fold: int, seed: int, tuning: dict

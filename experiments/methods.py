@@ -126,6 +126,7 @@ def make_objective(
         return _contrastive(
             experiment.loss,
             experiment.temperature,
+            experiment.block_size or None,
             experiment.label_level,
             experiment.pairwise_max,
             experiment.official,
@@ -135,6 +136,7 @@ def make_objective(
             hierarchy,
             experiment.masks,
             experiment.temperature,
+            experiment.block_size or None,
             experiment.label_scope,
             experiment.balance,
             experiment.activation,
@@ -237,10 +239,11 @@ def _tuplet(distance, margins):
 
 
 @functools.lru_cache(maxsize=64)
-def _contrastive(method, temperature, label_level, pairwise_max, official):
+def _contrastive(method, temperature, block_size, label_level, pairwise_max, official):
     return objectives.contrastive(
         method,
         temperature=temperature,
+        block_size=block_size,
         label_level=label_level,
         pairwise_max=pairwise_max,
         official=official,
@@ -249,12 +252,21 @@ def _contrastive(method, temperature, label_level, pairwise_max, official):
 
 @functools.lru_cache(maxsize=64)
 def _level_contrastive(
-    hierarchy, masks, temperature, scope, balance, activation, overlap, entropy
+    hierarchy,
+    masks,
+    temperature,
+    block_size,
+    scope,
+    balance,
+    activation,
+    overlap,
+    entropy,
 ):
     return objectives.level_contrastive(
         hierarchy,
         masks=masks,
         temperature=temperature,
+        block_size=block_size,
         label_scope=scope,
         balance=balance,
         activation=activation,

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from experiments.experiment import Experiment
@@ -10,7 +11,9 @@ from experiments.methods import make_model, make_objective
 from hierjax import data, evaluation, metrics, mixtures, training
 
 PROBE = training.ProbeConfig(num_epochs=50)
-"""Half of the published number of epochs: no accuracy here moves after that."""
+"""Half of the published number of epochs."""
+_ONLY_RATE = 1.0
+"""Learning rate of the linear probes where no validation split can choose one."""
 NUM_KEPT = 2000
 """Test rows whose features a job keeps for pictures."""
 _MAX_RETRIEVAL_ROWS = 2000
@@ -25,7 +28,9 @@ class Probed:
         ``probe/<target>`` (linear, last epoch), ``probe_best/<target>`` (linear, best
         epoch on validation), ``nn/<target>`` (nearest training row by cosine),
         ``silhouette/<target>``; ``effective_rank``, ``explained_variance`` of two
-        components, ``projection_effective_rank``, ``inferred_levels``.
+        components, both also ``projection_...`` of the embeddings, ``inferred_levels``,
+        ``map_at_r/<target>`` and its kin among up to 2,000 queries, and
+        ``mask_share/<level>``.
       per_query: the value of every query ``[Q]`` of the first four.
       chosen: learning rate and epoch of the linear probes, by target.
       rows: ``[Q]`` rows of the data set that were the queries.
@@ -65,7 +70,8 @@ def probe(
       targets: of the linear probes; empty: those whose test classes are all in
         training. Neighbours and silhouettes are given for all.
       split: queries.
-      config: of the linear probes.
+      config: of the linear probes; without a validation split of its own to choose by,
+        their rate is 1 and no best epoch is reported.
     """
     told = evaluation.targets_of(dataset)
     train, rows = dataset.rows("train"), dataset.rows(split)
@@ -79,6 +85,8 @@ def probe(
         if "validation" in dataset.splits and split != "validation":
             held_out = dataset.rows("validation")
             evaluated["validation"] = (embed(held_out), learned.ids[held_out])
+        else:
+            config = dataclasses.replace(config, learning_rates=(_ONLY_RATE,))
         found = training.linear_probe(
             (
                 gallery if augmented is None else lambda epoch: augmented(train, epoch),
@@ -128,7 +136,10 @@ def probe(
         }
     if len(rows) <= _MAX_RETRIEVAL_ROWS:
         for t, name in enumerate(told.names):
-            found = metrics.representative_retrieval(queries, told.ids[rows, t])
+            known = told.ids[rows, t] >= 0
+            found = metrics.representative_retrieval(
+                queries[known], told.ids[rows[known], t]
+            )
             measures |= {f"{kind}/{name}": value for kind, value in found.items()}
     return Probed(measures, per_query, chosen, rows, dataset.units[rows], kept)
 
@@ -153,7 +164,7 @@ def probe_state(
       split: queries.
     """
     model = make_model(experiment, dataset.hierarchy.num_levels)
-    inputs = dataset.inputs
+    inputs = training.replicate(dataset.inputs, devices=tuple(jax.local_devices()))
     features, projections = (
         training.embedder(model, state.variables, inputs, method=method)
         for method in ("features", "embeddings")
@@ -175,7 +186,7 @@ def probe_state(
         targets=targets,
         split=split,
     )
-    masks = mean_masks(experiment, dataset, state, split)
+    masks = _mean_masks(experiment, dataset, state, probed.kept["projections"])
     if masks is None:
         return probed
     shares = {
@@ -189,18 +200,18 @@ def probe_state(
     )
 
 
-def mean_masks(
-    experiment: Experiment, dataset: data.Dataset, state: training.State, split: str
+def _mean_masks(
+    experiment: Experiment,
+    dataset: data.Dataset,
+    state: training.State,
+    embeddings: np.ndarray,
 ) -> np.ndarray | None:
-    """Masks ``[L, D]`` of a split's embeddings on average; None without masks."""
+    """Masks ``[L, D]`` of embeddings ``[N, D]`` on average; None without masks."""
     objective = make_objective(experiment, dataset)
     if objective.level_masks is None:
         return None
-    model = make_model(experiment, dataset.hierarchy.num_levels)
-    embed = training.embedder(model, state.variables, dataset.inputs)
-    embeddings = embed(dataset.rows(split)[:NUM_KEPT])[:, None, :]
     masks = objective.level_masks(
-        state.objective_params, state.objective_state, embeddings
+        state.objective_params, state.objective_state, embeddings[:, None, :]
     )
     masks = np.asarray(masks)
     return masks.reshape(-1, *masks.shape[-2:]).mean(axis=0)

@@ -10,7 +10,6 @@ import numpy as np
 
 from experiments import report
 from experiments.experiment import (
-    CONTRASTIVE,
     UNTRAINED,
     Experiment,
     describe_hardware,
@@ -24,7 +23,7 @@ from experiments.methods import (
     untrained_embed,
     whole_tuples,
 )
-from experiments.probing import Probed, mean_masks, probe_state
+from experiments.probing import Probed, probe, probe_state
 from hierjax import data, evaluation, metrics, training
 from hierjax.errors import UserError
 
@@ -149,12 +148,15 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     split = _measured_split(dataset)
     results = {"environment": describe_hardware(), "split": split}
     embed, classifier, records = embed_input(dataset), None, []
-    probed, masks = None, None
-    contrasts = experiment.loss in CONTRASTIVE
-    if augmented_probe and (not contrasts or experiment.augment == "none"):
+    probed = None
+    probes = experiment.measured == "features"
+    if augmented_probe and (
+        not probes or experiment.augment == "none" or experiment.loss in UNTRAINED
+    ):
         raise UserError(
-            "--augmented_probe needs a contrastive run with an augmentation; "
-            f"{workdir} has loss {experiment.loss} and augment {experiment.augment}"
+            "--augmented_probe needs a trained run that measures features, with an "
+            f"augmentation; {workdir} has loss {experiment.loss}, measured "
+            f"{experiment.measured} and augment {experiment.augment}"
         )
     # Neighbours in the space of raw pixels take longer than the training.
     if experiment.loss == "none" or dataset.features.dtype != np.uint8:
@@ -171,14 +173,10 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         )
         if experiment.measured == "embeddings":
             classifier = training.classifier(objective, state)
-        if contrasts:
+        if probes:
             probed = probe_state(
                 experiment, dataset, state, augmented=augmented_probe, split=split
             )
-            results["probes"] = summarize_probes(probed) | {
-                "augmented": augmented_probe
-            }
-            masks = mean_masks(experiment, dataset, state, split)
         results["best_step"] = int(state.step)
         records = training.read_records(workdir / "metrics.jsonl")
     if experiment.loss != "none":
@@ -187,6 +185,10 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         results[name] = summarize(learned)
         if "input" in results:
             results["gain"] = gains(learned, raw)
+    if probes and experiment.loss in UNTRAINED:
+        probed = probe(embed, dataset, split=split)
+    if probed is not None:
+        results["probes"] = summarize_probes(probed) | {"augmented": augmented_probe}
     results |= {
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
@@ -218,7 +220,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         representatives,
         records,
         split,
-        masks=masks,
+        masks=None if probed is None else probed.kept.get("masks"),
     )
     print(report.render(results))
     print(f"report in {workdir / 'report'}")

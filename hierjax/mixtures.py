@@ -227,7 +227,8 @@ def _fit(points: list[jax.Array], num_components: int, num_steps: int) -> _Mixtu
         center = jnp.mean(x, -1, keepdims=True)
         means.append(jnp.broadcast_to(center, (rows, num_components)))
     start = _Mixture(
-        jnp.full((rows, num_components), 1 / num_components, jnp.float32),
+        # Of the observations, so that shard_map sees it vary over devices as they do.
+        jnp.full((rows, num_components), 1 / num_components) + 0 * means[0],
         jnp.stack(means, -1),
         jnp.broadcast_to(variances, (rows, num_components, len(points))),
     )

@@ -93,9 +93,9 @@ def experiment(dataset: str, row: str) -> Experiment:
 
 
 def fields_of_data(dataset: str) -> dict:
-    """Fields that every preset takes from its data set; {} for an unknown one."""
+    """Fields that every preset takes from its data set; few for an unknown one."""
     if dataset not in DATASETS:
-        return {}
+        return {"protocol": ""}
     default = Experiment()
     return {
         key: DATASETS[dataset].get(key, getattr(default, key)) for key in _OF_THE_DATA

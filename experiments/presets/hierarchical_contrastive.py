@@ -41,6 +41,7 @@ DATASETS = {
     },
     "cifar100": {
         "dataset": "cifar100",
+        "protocol": "superclasses",
         "model": "small_resnet",
         "augment": "simclr",
         "batch_size": 256,
@@ -88,6 +89,7 @@ DATASETS = {
     "npz": {
         "dataset": "npz",
         "model": "mlp",
+        "standardize": True,
         "num_views": 1,
         "batch_size": 128,
         "num_steps": 500,
@@ -97,7 +99,7 @@ DATASETS = {
 }
 
 # What a data set asks for; a preset keeps its method on another data set, not these.
-_OF_THE_DATA = ("protocol", "model", "augment", "num_views")
+_OF_THE_DATA = ("protocol", "model", "augment", "num_views", "standardize")
 
 
 def _masked(masks: str) -> dict:
@@ -148,17 +150,19 @@ def experiment(dataset: str, row: str) -> Experiment:
 
 
 def fields_of_data(dataset: str) -> dict:
-    """Fields that every preset takes from its data set; {} for an unknown one."""
+    """Fields that every preset takes from its data set; few for an unknown one."""
     if dataset not in DATASETS:
-        return {}
+        return {"protocol": ""}
     settings, default = COMMON | DATASETS[dataset], Experiment()
     return {key: settings.get(key, getattr(default, key)) for key in _OF_THE_DATA}
 
 
 def presets() -> Iterator[tuple[str, Experiment, str]]:
     """Name, experiment and summary of every preset of this paper."""
-    for dataset in DATASETS:
+    for dataset, settings in DATASETS.items():
         for row, (_, summary) in ROWS.items():
+            if row == "simclr" and settings.get("num_views") == 1:
+                continue  # Views are all that it can tell apart.
             yield (
                 f"hierarchical_contrastive/{dataset}/{row}",
                 experiment(dataset, row),

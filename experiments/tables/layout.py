@@ -31,6 +31,7 @@ class Block:
         k-NN accuracy is then also reported by it.
       scales: fields of the experiment that a scale sets.
       rows: names of the rows that a scale runs, all where it names none.
+      row_fields: further fields of single rows on these data, by name.
       targets: what linear probes are asked for, in tables of probes; empty: every level
         whose test classes are all in training.
     """
@@ -46,6 +47,7 @@ class Block:
     strata: Callable[[], np.ndarray] | None = None
     scales: dict[str, dict] = dataclasses.field(default_factory=dict)
     rows: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    row_fields: dict[str, dict] = dataclasses.field(default_factory=dict)
     targets: tuple[str, ...] = ()
 
 
@@ -112,6 +114,7 @@ def scaled_experiment(block: Block, row: Row, scale: str, data_dir: str) -> Expe
                 **block.scales[scale],
                 **row.fields,
                 **block.fields,
+                **block.row_fields.get(row.name, {}),
             }
         )
     except TypeError as error:

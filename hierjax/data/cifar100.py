@@ -20,7 +20,9 @@ from hierjax.errors import UserError
 _SHAPE = (32, 32, 3)
 
 
-def load(data_dir: str | pathlib.Path, seed: int = 0) -> Dataset:
+def load(
+    data_dir: str | pathlib.Path, seed: int = 0, protocol: str = "tree"
+) -> Dataset:
     """Loads 60,000 images: realm (3) -> group (7) -> superclass (20) -> class (100).
 
     Features are uint8 ``[60000, 32, 32, 3]``, the 50,000 official training images
@@ -36,10 +38,17 @@ def load(data_dir: str | pathlib.Path, seed: int = 0) -> Dataset:
     Args:
       data_dir: The folder of TFDS with ``cifar100/`` in it.
       seed: Draws the validation split; a non-negative integer.
+      protocol: 'tree', four levels, or 'superclasses', the two of the data set itself:
+        superclass (20) -> class (100).
 
     Raises:
-      UserError: The prepared set is missing or in a format that takes TensorFlow.
+      UserError: The prepared set is missing or in a format that takes TensorFlow;
+        unknown protocol.
     """
+    if protocol not in ("tree", "superclasses"):
+        raise UserError(
+            f"cifar100: protocol must be 'tree' or 'superclasses', got {protocol!r}"
+        )
     command = (
         "pip install 'hierjax[prepare]' and then python -m hierjax.data.prepare "
         f"cifar100 --data_dir={data_dir}"
@@ -49,6 +58,8 @@ def load(data_dir: str | pathlib.Path, seed: int = 0) -> Dataset:
     order = np.random.default_rng(seed).permutation(np.flatnonzero(~arrays.is_test))
     num_validation = len(order) // 10
     hierarchy = cifar100_tree.hierarchy()
+    if protocol == "superclasses":
+        hierarchy = hierarchy.coarsen((2, 3))
     return Dataset(
         name="cifar100",
         features=arrays.images,

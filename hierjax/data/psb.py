@@ -21,7 +21,12 @@ _CELLS = 8
 _NO_GROUP = "-1"
 _VALIDATION_SHARE = 0.2
 _SEED = 0
-_REPRESENTATIONS = {"official": "grid", "points": "points", "points_within": "points"}
+_REPRESENTATIONS = {
+    "official": "grid",
+    "points": "points",
+    "within": "grid",
+    "points_within": "points",
+}
 """What the features are unless the caller says so, by protocol."""
 
 
@@ -45,14 +50,15 @@ def load(
         takes all training shapes of a fifth of the training half's base classes
         (seeded). The bootstrap unit is the base class. Features are grids.
       'points': the same split; features are points.
-      'points_within': 60, 20 and 20 % of the shapes of every base class of both halves
+      'within': 60, 20 and 20 % of the shapes of every base class of both halves
         together (seeded), for what has to see every class in training, such as linear
         probes of base and coarse1. Not the benchmark's split. The bootstrap unit is
-        the shape. Features are points.
+        the shape. Features are grids.
+      'points_within': the same split; features are points.
 
     Args:
       data_dir: Folder with `psb_points1024.npz`, or with `psb/` around it.
-      protocol: 'official', 'points' or 'points_within'.
+      protocol: 'official', 'points', 'within' or 'points_within'.
       representation: 'grid', square roots of the shares of points in the cells of an
         8 x 8 x 8 grid, ``[N, 512]``, rows of unit length; or 'points', ``[N, 1024, 3]``
         unordered, the second coordinate up. Both after centring on the mean point and
@@ -65,7 +71,7 @@ def load(
     """
     if protocol not in _REPRESENTATIONS:
         raise UserError(
-            "psb: protocol must be 'official', 'points' or 'points_within', got "
+            f"psb: protocol must be one of {', '.join(_REPRESENTATIONS)}, got "
             f"{protocol!r}"
         )
     if representation is None:
@@ -79,7 +85,7 @@ def load(
     base = arrays["base"].astype(np.int32)
     hierarchy = Hierarchy.from_paths(_paths(arrays), level_names=_LEVELS)
     shapes = np.arange(len(base))
-    if protocol == "points_within":
+    if protocol in ("within", "points_within"):
         splits, units, unit_name = split_rows(base, shapes, _SEED), shapes, "shape"
     else:
         splits, units, unit_name = _splits(base, arrays["split"]), base, "class"

@@ -40,7 +40,7 @@ class Loader(NamedTuple):
 
 
 LOADERS = {
-    "cifar100": Loader(cifar100.load, "data_dir", has_seed=True),
+    "cifar100": Loader(cifar100.load, "data_dir", has_protocols=True, has_seed=True),
     "digits": Loader(digits.load),
     "gm_notes": Loader(gm_notes.load, has_protocols=True, has_folds=True),
     "hierarchical_digits": Loader(hierarchical_mnist.load_digits, has_protocols=True),
@@ -79,7 +79,7 @@ def load(
         'micro_s', 'nabirds').
       data_path: The user's own file ('npz').
       hierarchy: File of the label tree ('npz'); None takes the labels.
-      protocol: Which variant of the data or of their split ('gm_notes',
+      protocol: Which variant of the data or of their split ('cifar100', 'gm_notes',
         'hierarchical_digits', 'hierarchical_mnist', 'modelnet40', 'psb', 'tut2016');
         None takes the loader's default.
       fold: Number of the fold, from 0 ('gm_notes', 'tut2016').

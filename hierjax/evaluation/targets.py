@@ -7,6 +7,7 @@ import numpy as np
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
 from hierjax.evaluation.queries import correct
+from hierjax.hierarchy import UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +54,21 @@ def targets_of(data: Dataset) -> Targets:
 
 
 def learnable(data: Dataset, targets: Targets, split: str = "test") -> tuple[str, ...]:
-    """Names of the targets of which every class of a split is also in training."""
-    train, rows = data.rows("train"), data.rows(split)
+    """Names of the targets of which every class of a split is also in training.
+
+    A target that is unknown throughout training, validation or the split is none.
+    """
+
+    def known(ids, name):
+        rows = data.rows(name) if name in data.splits else data.rows("train")
+        return set(ids[rows]) - {UNKNOWN}
+
     return tuple(
         name
         for name, ids in zip(targets.names, targets.ids.T, strict=True)
-        if set(ids[rows][ids[rows] >= 0]) <= set(ids[train])
+        if known(ids, "validation")
+        and known(ids, split)
+        and known(ids, split) <= known(ids, "train")
     )
 
 

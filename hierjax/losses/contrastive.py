@@ -15,167 +15,32 @@ sum nor number. Shapes: B examples on this device, V views, D dimensions, L leve
 0 the coarsest, n = B V rows here, N rows on all devices.
 
 Unknown labels (-1, always a suffix): a pair counts at a level only where its relation
-there is known: both paths are known down to it, or they already differ above.
+there is known: both paths are known down to it, or they already differ above. Losses
+that look at a single column see no level above it.
 
 Rows come as unit vectors; nothing is normalised here. Gradients are exact in reverse
 mode, once (see `gram.row_logsumexp`).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hierjax import collectives, masks, reductions
-from hierjax.losses import blocks, checks, gram
+from hierjax import collectives, reductions
+from hierjax.losses import blocks, checks
+from hierjax.losses.anchors import (
+    Anchors,
+    Views,
+    anchor_losses,
+    as_views,
+    check_views,
+    level_mean,
+    loss_scale,
+)
 
 OFFICIAL_BASE_TEMPERATURE = 0.07
 """The published codes of SupCon and HMC multiply every loss by T / 0.07."""
-
-
-class Views(NamedTuple):
-    """The rows of this device, ready to be compared.
-
-    Attributes:
-      rows: float32 ``[n, D]``, divided by the root of the temperature; 0 for padding.
-      labels: ``[B, L]``.
-      where: bool ``[B]``.
-      index: ``[n]``, place in the whole batch.
-    """
-
-    rows: jax.Array
-    labels: jax.Array
-    where: jax.Array
-    index: jax.Array
-
-    @property
-    def num_views(self) -> int:
-        """V."""
-        return self.rows.shape[0] // self.where.shape[0]
-
-
-class Anchors(NamedTuple):
-    """Losses of the anchors of this device at K levels.
-
-    Attributes:
-      losses: float32 ``[n, K]``, meaningless where not counted.
-      counts: bool ``[n, K]``, whether the anchor has a positive.
-      num_positives: float32 ``[n, K]``.
-      lse: float32 ``[n, K]``, the log-sum-exp over A(i).
-      ids: ``[N, K]``, number of every row's node; -1 unknown or not taking part.
-    """
-
-    losses: jax.Array
-    counts: jax.Array
-    num_positives: jax.Array
-    lse: jax.Array
-    ids: jax.Array
-
-
-def as_views(
-    embeddings: jax.Array,
-    labels: jax.Array,
-    *,
-    temperature: jax.typing.ArrayLike,
-    where: jax.Array | None,
-    axis_name: str | None,
-) -> Views:
-    """Views ``[B, V, D]`` as rows, the views of an example one after the other."""
-    num_examples, num_views, dim = embeddings.shape
-    where = checks.valid_rows(where, num_examples)
-    rows = embeddings.reshape(-1, dim).astype(jnp.float32)
-    rows = jnp.where(jnp.repeat(where, num_views)[:, None], rows, 0.0)
-    start = collectives.axis_index(axis_name) * rows.shape[0]
-    return Views(
-        rows / jnp.sqrt(jnp.float32(temperature)),
-        labels.astype(jnp.int32),
-        where,
-        start + jnp.arange(rows.shape[0], dtype=jnp.int32),
-    )
-
-
-def anchor_losses(
-    views: Views,
-    levels: tuple[int, ...],
-    *,
-    thin: bool = False,
-    axis_name: str | None,
-    block_size: int | None,
-) -> Anchors:
-    """``l_i`` of every anchor at every level asked for.
-
-    Only the log-sum-exp looks at pairs. The similarities to positives come from sums
-    over classes: ``sum_{p in P(i)} z_i . z_p = z_i . (C_i - z_i)``.
-
-    Args:
-      views: of this device.
-      levels: the K levels.
-      thin: above the finest level keep one example of every node of the next finer
-        level: the first of its lexicographically first path, as the published code of
-        HMC does. Examples unknown at that next level stay.
-      axis_name: mapped axis, or None.
-      block_size: anchors at a time, or None.
-    """
-    where = collectives.all_gather_rows(views.where, axis_name)
-    labels = collectives.all_gather_rows(views.labels, axis_name)
-    labels = jnp.where(where[:, None], labels, -1)
-    ids = masks.path_ids(labels)
-    present = jnp.broadcast_to(where[:, None], ids.shape)
-    if thin:
-        present = present & _first_of_nodes(labels, ids)
-    ids = jnp.where(present, ids, -1)
-    ids, present, own_labels = (
-        jnp.repeat(x, views.num_views, axis=0)
-        for x in (ids[:, levels], present[:, levels], views.labels)
-    )
-    own_ids = ids[views.index]
-    info = gram.PairInfo(views.index, own_labels, present[views.index])
-    lse = gram.row_logsumexp(views.rows, info, levels, axis_name, block_size)
-
-    keys = collectives.all_gather_rows(views.rows, axis_name)
-    similarity, num_positives = [], []
-    for k in range(len(levels)):
-        # Unknown rows go to a last segment, which nobody reads.
-        segments = jnp.where(ids[:, k] >= 0, ids[:, k], keys.shape[0])
-        sums, sizes = (
-            jax.ops.segment_sum(x, segments, keys.shape[0] + 1)[own_ids[:, k]]
-            for x in (keys, jnp.ones((keys.shape[0],)))
-        )
-        similarity.append(jnp.sum(views.rows * (sums - views.rows), 1))
-        num_positives.append(jnp.where(own_ids[:, k] >= 0, sizes - 1, 0))
-    num_positives = jnp.stack(num_positives, 1)
-    means = reductions.safe_divide(jnp.stack(similarity, 1), num_positives)
-    return Anchors(lse - means, num_positives > 0, num_positives, lse, ids)
-
-
-def _first_of_nodes(labels: jax.Array, ids: jax.Array) -> jax.Array:
-    """``[N, L]``: does this example stay at a level after thinning?"""
-    order = jnp.lexsort(labels.T[::-1])
-    rank = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
-    stays = []
-    for level in range(1, labels.shape[1]):
-        node = ids[:, level]
-        first = jax.ops.segment_min(rank, node, order.size)[node]
-        stays.append((node < 0) | (rank == first))
-    return jnp.stack([*stays, jnp.ones_like(rank, bool)], 1)
-
-
-def _level_mean(anchors: Anchors, k: int, axis_name: str | None) -> jax.Array:
-    return reductions.masked_mean(
-        anchors.losses[:, k], anchors.counts[:, k], axis_name=axis_name
-    )
-
-
-def _scale(temperature, base_temperature) -> jax.typing.ArrayLike:
-    return 1.0 if base_temperature is None else temperature / base_temperature
-
-
-def _check(embeddings, temperature, base_temperature) -> jax.Array:
-    checks.check_positive("temperature", temperature)
-    if base_temperature is not None:
-        checks.check_positive("base_temperature", base_temperature)
-    return checks.as_floats("embeddings", embeddings, 3)
 
 
 def simclr_loss(
@@ -200,7 +65,7 @@ def simclr_loss(
     Returns:
       Scalar mean over all anchors; 0 without positives.
     """
-    embeddings = _check(embeddings, temperature, base_temperature)
+    embeddings = check_views(embeddings, temperature, base_temperature)
     start = collectives.axis_index(axis_name) * embeddings.shape[0]
     return supcon_loss(
         embeddings,
@@ -242,7 +107,7 @@ def supcon_loss(
       Scalar mean over anchors with a positive on all devices; 0 if there is none. (The
       published code counts anchors without positives, possible with V = 1 only.)
     """
-    embeddings = _check(embeddings, temperature, base_temperature)
+    embeddings = check_views(embeddings, temperature, base_temperature)
     labels = jnp.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"labels must be integers [B], got {labels.shape}")
@@ -251,7 +116,7 @@ def supcon_loss(
         embeddings, labels, temperature=temperature, where=where, axis_name=axis_name
     )
     anchors = anchor_losses(views, (0,), axis_name=axis_name, block_size=block_size)
-    return _scale(temperature, base_temperature) * _level_mean(anchors, 0, axis_name)
+    return loss_scale(temperature, base_temperature) * level_mean(anchors, 0, axis_name)
 
 
 def hmc_loss(
@@ -399,7 +264,7 @@ def _hierarchical(
     axis_name,
     block_size,
 ) -> jax.Array:
-    embeddings = _check(embeddings, temperature, base_temperature)
+    embeddings = check_views(embeddings, temperature, base_temperature)
     labels = checks.as_labels(labels, embeddings.shape[0])
     num_levels = labels.shape[1]
     if num_levels < 1:
@@ -418,7 +283,7 @@ def _hierarchical(
         axis_name=axis_name,
         block_size=block_size,
     )
-    scale = _scale(temperature, base_temperature)
+    scale = loss_scale(temperature, base_temperature)
     total, highest = 0.0, None
     for place, level in enumerate(reversed(range(num_levels)), 1):
         if pairwise_max:
@@ -427,7 +292,7 @@ def _hierarchical(
             )
             mean = scale * mean
         else:
-            mean = scale * _level_mean(anchors, level, axis_name)
+            mean = scale * level_mean(anchors, level, axis_name)
             if enforce:
                 highest = mean if highest is None else jnp.maximum(highest, mean)
                 mean = highest

@@ -6,8 +6,7 @@ gradient therefore takes one product instead of two: with the softmax weights
 
 ``d sum_i g_i lse_i / d x_i = sum_k (g_i p_ik + g_k p_ki) x_k``.
 
-On many devices it asks for ``lse`` and ``g`` of all rows, two numbers a row, where
-the transpose of a gather would add up whole rows.
+On many devices that takes ``lse`` and ``g`` of all rows, and no sum over devices.
 """
 
 import functools

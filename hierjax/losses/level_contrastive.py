@@ -14,7 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from hierjax import collectives, reductions
-from hierjax.losses import checks, contrastive
+from hierjax.losses import checks
+from hierjax.losses.anchors import (
+    Anchors,
+    Views,
+    anchor_losses,
+    as_views,
+    check_views,
+    loss_scale,
+)
 
 SCOPES = ("path", "column")
 BALANCES = ("class", "none")
@@ -67,12 +75,9 @@ def level_contrastive_loss(
     Returns:
       Scalar; a level without positives adds 0.
     """
-    checks.check_positive("temperature", temperature)
-    if base_temperature is not None:
-        checks.check_positive("base_temperature", base_temperature)
+    embeddings = check_views(embeddings, temperature, base_temperature)
     checks.check_option("label_scope", label_scope, SCOPES)
     checks.check_option("balance", balance, BALANCES)
-    embeddings = checks.as_floats("embeddings", embeddings, 3)
     labels = checks.as_labels(labels, embeddings.shape[0])
     num_levels = labels.shape[1]
     level_masks = jnp.asarray(level_masks)
@@ -101,14 +106,14 @@ def level_contrastive_loss(
         mask = level_masks[..., level, :].astype(jnp.float32)
         masked = embeddings * jnp.broadcast_to(mask, embeddings.shape)
         path = label_scope == "path"
-        views = contrastive.as_views(
+        views = as_views(
             _normalized(masked) if renormalize else masked,
             labels[:, 0 if path else level : level + 1],
             temperature=temperature,
             where=where,
             axis_name=axis_name,
         )
-        anchors = contrastive.anchor_losses(
+        anchors = anchor_losses(
             views,
             (level if path else 0,),
             axis_name=axis_name,
@@ -121,21 +126,22 @@ def level_contrastive_loss(
             anchors.losses[:, 0], weights, axis_name=axis_name
         )
         total += level_weights[level] * mean
-    scale = 1.0 if base_temperature is None else temperature / base_temperature
-    return scale * total
+    return loss_scale(temperature, base_temperature) * total
 
 
 def _normalized(rows: jax.Array) -> jax.Array:
-    """Rows divided by their norm, or by 1e-8 where that is smaller; finite gradient."""
+    """Rows divided by their norm, or by 1e-8 where that is smaller.
+
+    Such a row has no direction to learn: its gradient, which would be multiplied by
+    1e8, is 0.
+    """
     squares = jnp.sum(jnp.square(rows), -1, keepdims=True)
     small = squares < _TINY_NORM**2
     norm = jnp.sqrt(jnp.where(small, 1.0, squares))
-    return rows / jnp.where(small, _TINY_NORM, norm)
+    return jnp.where(small, jax.lax.stop_gradient(rows) / _TINY_NORM, rows / norm)
 
 
-def _class_weights(
-    anchors: contrastive.Anchors, views: contrastive.Views, axis_name: str | None
-) -> jax.Array:
+def _class_weights(anchors: Anchors, views: Views, axis_name: str | None) -> jax.Array:
     """1 over the number of anchors of the same class on all devices; 0 where none."""
     counts = anchors.counts[:, 0]
     num_rows = anchors.ids.shape[0]

@@ -6,6 +6,7 @@ model of one projection head a level, are the controls without which neither sho
 gain.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -34,6 +35,7 @@ def contrastive(
     method: str,
     *,
     temperature: float = 0.1,
+    block_size: int | None = None,
     label_level: int = -1,
     pairwise_max: bool = False,
     official: bool = False,
@@ -43,6 +45,7 @@ def contrastive(
     Args:
       method: one of `CONTRASTIVE`.
       temperature: T, positive.
+      block_size: anchors at a time, to bound the memory; None: all.
       label_level: of SupCon, counted from 0 = coarsest; -1 is the finest.
       pairwise_max: of HCE and HMCE, see `losses.hce_loss`.
       official: HMC, HCE and HMCE as their published code computes them; SimCLR and
@@ -60,12 +63,13 @@ def contrastive(
         raise UserError(
             "pairwise_max is an option of hce and hmce, and not of their published code"
         )
-    options = {"temperature": temperature, "views": True}
+    options = {"temperature": temperature, "block_size": block_size, "views": True}
     if method in ("simclr", "supcon"):
         if official:
             options["base_temperature"] = losses.OFFICIAL_BASE_TEMPERATURE
         if method == "simclr":
-            return from_loss(_without_labels, **options)
+            objective = from_loss(_without_labels, **options)
+            return dataclasses.replace(objective, needs_labels=False)
         return from_loss(_at_level(label_level), **options)
     if pairwise_max:
         options["pairwise_max"] = True
@@ -98,6 +102,7 @@ def level_contrastive(
     *,
     masks: str = "gaussian_sample",
     temperature: float = 0.1,
+    block_size: int | None = None,
     label_scope: str = "path",
     balance: str = "class",
     activation: str = "softmax",
@@ -115,7 +120,9 @@ def level_contrastive(
         for a model with one head a level (`Encoder.num_heads`); 'gaussian_sample' and
         'gaussian_mean', G-HMLC with a mixture a row or one for the batch, and
         'gaussian_dim_stats', see `mixtures.gaussian_level_masks`; 'attention', A-HMLC.
+        Whether a model has as many heads as 'heads' needs cannot be seen from here.
       temperature: T, positive.
+      block_size: anchors at a time, to bound the memory; None: all.
       label_scope: 'path' or 'column', see `losses.level_contrastive_loss`; a column
         holds the nodes' names, wherever in the tree they are.
       balance: 'class' or 'none', see `losses.level_contrastive_loss`.
@@ -188,6 +195,7 @@ def level_contrastive(
             temperature=temperature,
             label_scope=label_scope,
             balance=balance,
+            block_size=block_size,
             **shared,
         )
         if attends and overlap_weight:

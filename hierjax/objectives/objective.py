@@ -33,6 +33,7 @@ class Objective:
       representatives: optional ``(params, state) -> [C, D]``, one vector a class.
       level_masks: optional ``(params, state, embeddings [B, V, D]) -> [L, D]`` or
         ``[B, V, L, D]``: what part of the embedding belongs to each level.
+      needs_labels: whether a row of which no label is known can teach nothing.
       num_classes: C where the objective is made for so many classes, else None.
     """
 
@@ -42,6 +43,7 @@ class Objective:
     scores: Callable[..., jax.Array] | None = None
     representatives: Callable[..., jax.Array] | None = None
     level_masks: Callable[..., jax.Array] | None = None
+    needs_labels: bool = True
     num_classes: int | None = None
 
 
@@ -97,6 +99,7 @@ def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:
         scores=of_first("scores"),
         representatives=of_first("representatives"),
         level_masks=of_first("level_masks"),
+        needs_labels=all(term.needs_labels for _, term in terms),
         num_classes=next((t.num_classes for _, t in terms if t.num_classes), None),
     )
 

@@ -172,8 +172,8 @@ def fit(
     _check_batch(config, objective, len(everyone))
     _check_classes(objective, data)
     train_rows = data.rows("train")
-    # A row of which nothing is known can teach nothing.
-    train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
+    if objective.needs_labels:
+        train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
     if not train_rows.size:
         raise UserError(f"{data.name}: no training row has a known label")
     validate = "validation" in data.splits
