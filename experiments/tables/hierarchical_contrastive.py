@@ -106,10 +106,10 @@ _MNIST = _block(
     | {
         "batch_size": 64,
         "width": 8,
-        "num_steps": 600,
-        "warmup_steps": 30,
-        "eval_every": 600,
-        "num_train": 12_000,
+        "num_steps": 400,
+        "warmup_steps": 20,
+        "eval_every": 400,
+        "num_train": 8_000,
         "num_evaluated": 2000,
     },
     note="category: the small digit at the border; class: the path, both digits; "
@@ -151,10 +151,10 @@ _CIFAR = _block(
     seeds=3,
     cpu=_SMALL
     | {
-        "num_steps": 500,
-        "warmup_steps": 25,
-        "eval_every": 500,
-        "num_train": 20_000,
+        "num_steps": 350,
+        "warmup_steps": 20,
+        "eval_every": 350,
+        "num_train": 10_000,
         "num_evaluated": 2000,
     },
     rows={

@@ -17,6 +17,7 @@ from tests.experiments.test_train import make_npz
 
 SHORT = ["--num_steps=6", "--set=eval_every=3", "--set=warmup_steps=1"]
 SHORT += ["--num_devices=1", "--batch_size=16"]
+QUICK = ("cross_entropy", "simclr", "hmce_pairwise", "heads", "ahmlc")
 TRAINED = [row for row in hierarchical_contrastive.ROWS if row != "input"]
 
 
@@ -24,7 +25,13 @@ def preset(name):
     return f"--experiment=hierarchical_contrastive/{name}", *SHORT
 
 
-@pytest.mark.parametrize("row", TRAINED)
+@pytest.mark.parametrize(
+    "row",
+    [
+        row if row in QUICK else pytest.param(row, marks=pytest.mark.slow)
+        for row in TRAINED
+    ],
+)
 def test_every_method_trains_a_step(row):
     chosen = PRESETS[f"hierarchical_contrastive/hierarchical_digits/{row}"].experiment
     small = dataclasses.replace(
