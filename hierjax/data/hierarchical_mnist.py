@@ -95,8 +95,8 @@ def load(
         )
     size, _, order = protocol.partition(",")
     command = (
-        "pip install 'hierjax[prepare]' and then tfds build mnist "
-        f"--file_format=array_record --data_dir={data_dir}"
+        "pip install 'hierjax[prepare]' and then python -m hierjax.data.prepare mnist "
+        f"--data_dir={data_dir}"
     )
     folder = find_prepared("mnist", data_dir, command)
     source = folder, command, fingerprint(folder)

@@ -4,8 +4,9 @@
     python -m hierjax.data.prepare cifar100 --data_dir=PREPARED
 
 NABirds and the plankton sets are read from the user's own download, without
-TensorFlow; see `image_builders` for what must be there. CIFAR-100 is downloaded, which
-takes TensorFlow: ``pip install 'hierjax[prepare]'``.
+TensorFlow; see `image_builders` for what must be there. CIFAR-100 and MNIST (for
+hierarchical MNIST) are downloaded, which takes TensorFlow: ``pip install
+'hierjax[prepare]'``.
 """
 
 import argparse
@@ -19,6 +20,9 @@ import tensorflow_datasets as tfds
 from hierjax.data.image_builders import BUILDERS
 from hierjax.errors import MissingDataError, UserError
 
+DOWNLOADED = ("cifar100", "mnist")
+"""Sets that TFDS downloads itself."""
+
 
 def prepare(
     name: str, data_dir: pathlib.Path, manual_dir: pathlib.Path | None = None
@@ -26,9 +30,10 @@ def prepare(
     """Prepares a data set, or does nothing where that has been done.
 
     Args:
-      name: 'cifar100', 'nabirds', 'micro_s', 'micro_l' or 'meso_z'.
+      name: 'cifar100', 'mnist', 'nabirds', 'micro_s', 'micro_l' or 'meso_z'.
       data_dir: Folder to write to.
-      manual_dir: Folder of the downloaded images and tables; for all but CIFAR-100.
+      manual_dir: Folder of the downloaded images and tables; for all but
+        `DOWNLOADED`.
 
     Returns:
       The builder of the prepared data set.
@@ -38,12 +43,12 @@ def prepare(
         something in it is missing or damaged.
     """
     options = {"data_dir": data_dir, "file_format": "array_record"}
-    if name == "cifar100":
+    if name in DOWNLOADED:
         if manual_dir is not None:
-            raise UserError("cifar100 is downloaded and takes no --manual_dir")
+            raise UserError(f"{name} is downloaded and takes no --manual_dir")
         if importlib.util.find_spec("tensorflow") is None:
             raise UserError(
-                "preparing cifar100 takes TensorFlow, which is not installed; run pip "
+                f"preparing {name} takes TensorFlow, which is not installed; run pip "
                 "install 'hierjax[prepare]'"
             )
         builder = tfds.builder(name, **options)
@@ -64,7 +69,7 @@ def prepare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=("cifar100", *BUILDERS))
+    parser.add_argument("name", choices=(*DOWNLOADED, *BUILDERS))
     parser.add_argument(
         "--data_dir", type=pathlib.Path, required=True, help="folder to write to"
     )

@@ -121,6 +121,18 @@ def test_the_tree_is_the_published_one(shared_data):
     assert cifar100_tree.hierarchy().paths == published
 
 
+def test_the_two_levels_of_the_set_itself(prepared, cache):
+    tree = cifar100.load(prepared)
+    two = cifar100.load(prepared, protocol="superclasses")
+    assert two.hierarchy.level_names == ("superclass", "class")
+    assert two.hierarchy.class_names == tree.hierarchy.class_names
+    np.testing.assert_array_equal(two.labels[:, 1], tree.labels[:, 3])
+    for coarse in np.unique(two.labels[:, 0]):
+        assert len(set(tree.labels[two.labels[:, 0] == coarse, 2])) == 1
+    with pytest.raises(UserError, match="'tree' or 'superclasses', got 'coarse'"):
+        cifar100.load(prepared, protocol="coarse")
+
+
 def test_a_small_set(prepared, cache):
     dataset = cifar100.load(prepared)
     check_content(dataset)

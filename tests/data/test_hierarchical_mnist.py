@@ -298,7 +298,7 @@ def test_digits():
 def test_errors(prepared, tmp_path):
     message = (
         r"mnist: no prepared data set; run pip install 'hierjax\[prepare\]' and then "
-        rf"tfds build mnist --file_format=array_record --data_dir={tmp_path}$"
+        rf"python -m hierjax.data.prepare mnist --data_dir={tmp_path}$"
     )
     with pytest.raises(MissingDataError, match=message):
         hierarchical_mnist.load(tmp_path)

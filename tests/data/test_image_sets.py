@@ -328,22 +328,23 @@ def test_what_the_command_needs(tmp_path, monkeypatch, capsys):
         prepare.main(["cifar10", f"--data_dir={tmp_path}"])
 
 
-def test_cifar100_is_prepared_by_tfds(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", prepare.DOWNLOADED)
+def test_some_are_prepared_by_tfds(name, tmp_path, monkeypatch):
     calls = []
 
     class Builder:
         def download_and_prepare(self, download_config):
             calls.append("prepared")
 
-    def find(name, **options):
-        calls.append((name, options))
+    def find(asked, **options):
+        calls.append((asked, options))
         return Builder()
 
     monkeypatch.setattr(prepare.tfds, "builder", find)
     monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: object())
-    prepare.prepare("cifar100", tmp_path)
+    prepare.prepare(name, tmp_path)
     options = {"data_dir": tmp_path, "file_format": "array_record"}
-    assert calls == [("cifar100", options), "prepared"]
+    assert calls == [(name, options), "prepared"]
 
 
 def test_missing_data(tmp_path):

@@ -85,7 +85,7 @@ def test_within_class_split(tmp_path):
         assert 0 in arrays["base"][rows]
     assert dataset.unit_name == "shape"
     np.testing.assert_array_equal(dataset.units, range(12))
-    again = psb.load(tmp_path, "points_within", representation="grid")
+    again = psb.load(tmp_path, "within")
     assert again.features.shape == (12, 512)
     for split, rows in dataset.splits.items():
         np.testing.assert_array_equal(again.rows(split), rows)
@@ -129,5 +129,5 @@ def test_errors(tmp_path):
         psb.load(tmp_path)
     with pytest.raises(UserError, match="'grid' or 'points', got 'mesh'"):
         psb.load(tmp_path, representation="mesh")
-    with pytest.raises(UserError, match="'official', 'points' or .*, got 'grid'"):
+    with pytest.raises(UserError, match="one of official, points, .*, got 'grid'"):
         psb.load(tmp_path, "grid")

@@ -43,6 +43,17 @@ def test_only_classes_of_training_can_be_learned():
     assert evaluation.learnable(make_data(), told) == ("top",)
 
 
+def test_a_target_unknown_throughout_a_split_is_not_asked_for():
+    labels = TREE.labels_of(np.zeros(8, int)).copy()
+    both = evaluation.learnable(
+        make_data(labels), evaluation.targets_of(make_data(labels))
+    )
+    assert both == ("top", "leaf", "leaf_name")
+    labels[4:, 1] = -1
+    hidden = make_data(labels)
+    assert evaluation.learnable(hidden, evaluation.targets_of(hidden)) == ("top",)
+
+
 def test_the_nearest_row_decides():
     gallery = np.array([[1.0, 0.0], [0.0, 1.0]])
     queries = np.array([[2.0, 0.1], [0.1, 3.0], [1.0, 0.0]])

@@ -1,5 +1,6 @@
 """Contrastive objectives: the right loss on the right labels, on any devices."""
 
+import dataclasses
 import functools
 
 import jax
@@ -188,6 +189,33 @@ def small_set():
 
 def noisy_views(key, example):
     return example[None] + 0.1 * jax.random.normal(key, (2, *example.shape))
+
+
+def test_only_simclr_learns_from_rows_without_labels():
+    hidden = small_set().train_labels.copy()
+    hidden[::2] = -1
+    dataset = dataclasses.replace(small_set(), train_labels=hidden)
+    assert not objectives.contrastive("simclr").needs_labels
+    assert objectives.contrastive("supcon").needs_labels
+    both = objectives.weighted_sum(
+        [
+            (1.0, objectives.contrastive("simclr")),
+            (0.5, objectives.contrastive("supcon")),
+        ]
+    )
+    assert both.needs_labels
+    nothing = dataclasses.replace(dataset, train_labels=np.full_like(hidden, -1))
+    config = training.Config(
+        num_steps=1, batch_size=8, sampler="uniform", eval_every=1, learning_rate=0.1
+    )
+    shared = {"augment": noisy_views, "num_devices": 1}
+    model = models.Linear(embed_dim=4)
+    result = training.fit(
+        model, objectives.contrastive("simclr"), nothing, config, **shared
+    )
+    assert result.records[-1]["loss"] > 0
+    with pytest.raises(UserError, match="no training row has a known label"):
+        training.fit(model, objectives.contrastive("supcon"), nothing, config, **shared)
 
 
 # The losses themselves are sharded in tests/losses.
