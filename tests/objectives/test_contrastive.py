@@ -203,7 +203,7 @@ def test_only_simclr_learns_from_rows_without_labels():
             (0.5, objectives.contrastive("supcon")),
         ]
     )
-    assert both.needs_labels
+    assert not both.needs_labels  # SimCLR learns from every row.
     nothing = dataclasses.replace(dataset, train_labels=np.full_like(hidden, -1))
     config = training.Config(
         num_steps=1, batch_size=8, sampler="uniform", eval_every=1, learning_rate=0.1
