@@ -231,7 +231,7 @@ def _swapped(block: Block) -> Block:
     return dataclasses.replace(
         block,
         name=f"{block.name}/swapped",
-        fields=block.fields | {"protocol": "48,swapped"},
+        fields=block.fields | {"protocol": "swapped"},
         note="The same images with the central digit as the coarse level: category and "
         "class change places in the tree, and in the names of the columns.",
     )
@@ -272,7 +272,7 @@ def tables() -> tuple[Table, ...]:
         Table(
             "level_order",
             "Which level comes first: the same images under the swapped tree",
-            (_MNIST, _swapped(_MNIST)),
+            (_DIGITS, _swapped(_DIGITS)),
             (
                 _row("hmce"),
                 _row("unmasked"),
