@@ -3,13 +3,7 @@
 import os
 import pathlib
 
-# Nearly all time of the tests goes into XLA's compiler: a third of it is saved so.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
-
-import jax  # noqa: E402
+import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
