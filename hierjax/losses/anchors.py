@@ -137,7 +137,7 @@ def anchor_losses(
         segments = jnp.where(ids[:, k] >= 0, ids[:, k], keys.shape[0])
         sums, sizes = (
             jax.ops.segment_sum(x, segments, keys.shape[0] + 1)[own_ids[:, k]]
-            for x in (keys, jnp.ones((keys.shape[0],)))
+            for x in (keys, jnp.ones((keys.shape[0],), jnp.float32))
         )
         similarity.append(jnp.sum(views.rows * (sums - views.rows), 1))
         num_positives.append(jnp.where(own_ids[:, k] >= 0, sizes - 1, 0))

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
@@ -197,6 +198,8 @@ def _published_linkage(distances: np.ndarray) -> np.ndarray:
 
 def _joined_neighbors(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parents and branch lengths of the neighbour joining tree, rooted midway."""
+    # Importing scikit-bio turns on 64 bits in JAX for the whole process.
+    precision = jax.config.jax_enable_x64
     try:
         from skbio import DistanceMatrix
         from skbio.tree import nj
@@ -204,6 +207,8 @@ def _joined_neighbors(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(
             "neighbor_joining needs scikit-bio: pip install 'hierjax[trees]'"
         ) from error
+    finally:
+        jax.config.update("jax_enable_x64", precision)
     leaves = [str(leaf) for leaf in range(len(distances))]
     tree = nj(DistanceMatrix(distances, leaves)).root_at_midpoint()
     nodes = list(tree.postorder())

@@ -1,8 +1,10 @@
+import importlib.util
 import itertools
 import math
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cophenet
@@ -19,6 +21,13 @@ from hierjax.metrics.class_trees import (
     robinson_foulds,
 )
 from hierjax.metrics.structure import representative_distances
+
+
+def skip_without_scikit_bio():
+    """Does not import it: that alone turns on 64 bits in JAX."""
+    if importlib.util.find_spec("skbio") is None:
+        pytest.skip("no scikit-bio")
+
 
 BALANCED = Hierarchy.from_paths(
     map(tuple, ["apx", "apy", "aqx", "aqy", "aqz", "brx", "bsx", "bsy", "bsz", "btx"])
@@ -326,7 +335,7 @@ def test_absent_classes_are_left_out_of_the_tree():
 @pytest.mark.parametrize("method", ["upgma", "neighbor_joining"])
 def test_newick_is_read_back(method):
     if method == "neighbor_joining":
-        pytest.importorskip("skbio")
+        skip_without_scikit_bio()
     names = ["a", "b b", "it's", "(d)", "e,e", "f:1", "g_g", "é", "i/j"]
     tree = infer_tree(random_distances(9), method=method)
     text = tree.to_newick(names)
@@ -354,9 +363,10 @@ def test_cophenetic_correlation_equals_numpy():
 
 @pytest.mark.parametrize("hierarchy", [BALANCED, RAGGED])
 def test_neighbor_joining_finds_a_tree_from_its_path_lengths(hierarchy):
-    pytest.importorskip("skbio")
+    skip_without_scikit_bio()
     hops = hierarchy.path_length()
     tree = infer_tree(hops, method="neighbor_joining")
+    assert not jax.config.jax_enable_x64
     assert tree.linkage is None
     np.testing.assert_allclose(tree.path_length(), hops, atol=1e-9)
     assert cophenetic_correlation(tree, hops) == pytest.approx(1)
@@ -368,7 +378,7 @@ def test_neighbor_joining_finds_a_tree_from_its_path_lengths(hierarchy):
 
 
 def test_neighbor_joining_is_rooted_halfway():
-    pytest.importorskip("skbio")
+    skip_without_scikit_bio()
     tree = infer_tree(BALANCED.path_length(), method="neighbor_joining")
     assert clade_recovery(tree, BALANCED)["overall"] == 1
     caterpillar = tree_of_nested([0, [1, [2, [3, [4, 5]]]]])
