@@ -76,7 +76,7 @@ def mds_proxies(
       dim: D.
       beta: see `tree_targets`.
       solver: ``'adam'``: 1,000 full-batch Adam steps of rate 1e-3 from random unit
-        rows, as published; distances are approximate and never tie. ``'closed'``: rows
+        rows, as published; distances are approximate and seldom tie. ``'closed'``: rows
         of the symmetric square root of the Gram matrix, padded with zeros, for C <= D
         where that matrix has no negative eigenvalue; distances are right to float32
         rounding, which breaks ties that the tree has. ``'auto'``: closed where that is

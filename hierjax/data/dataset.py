@@ -29,6 +29,8 @@ class Dataset:
       train_labels: ``[N, L]`` what training may see; None copies ``labels``.
       sizes: ``[N, 2]`` width and height of the original images in pixels, positive,
         kept as float32; None where they are not known or do not matter.
+      row_names: ``[N]`` strings, what to call each row, such as its file; None where
+        rows have only numbers.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     unit_name: str = "row"
     train_labels: np.ndarray | None = None
     sizes: np.ndarray | None = None
+    row_names: np.ndarray | None = None
 
     def __post_init__(self):
         """Brings the arrays to their types and checks all of them.
@@ -67,6 +70,7 @@ class Dataset:
         else:
             units = self._int32("units", self.units)
         sizes = None if self.sizes is None else self._float32(self.sizes)
+        row_names = None if self.row_names is None else np.asarray(self.row_names, str)
         splits = {
             split: self._int32(f"split {split!r}", rows)
             for split, rows in self.splits.items()
@@ -77,6 +81,7 @@ class Dataset:
             ("train_labels", train_labels, (size, self.hierarchy.num_levels)),
             ("units", units, (size,)),
             ("sizes", sizes, (size, 2)),
+            ("row_names", row_names, (size,)),
         ):
             if array is not None and array.shape != shape:
                 raise UserError(
@@ -99,6 +104,7 @@ class Dataset:
             ("units", units),
             ("train_labels", train_labels),
             ("sizes", sizes),
+            ("row_names", row_names),
         ):
             object.__setattr__(self, field, value)
 

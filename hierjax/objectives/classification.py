@@ -48,7 +48,7 @@ def classification(
         their class and scores as ProxyDR does.
       proxy_kind: ``'learned'`` by gradient; ``'ema'``: a moving average of embeddings,
         see `proxies.ema_update`; ``'mds'``: fixed by the tree, see
-        `proxies.mds_proxies` (always with Adam, so that ranks never tie).
+        `proxies.mds_proxies` (always with Adam, as published).
       scale: s, constant unless dynamic.
       dynamic_scale: start at `proxies.initial_scale` and follow the batches, see
         `proxies.dynamic_scale_update`.

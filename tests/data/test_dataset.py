@@ -86,6 +86,14 @@ def labels_with(row, level, value):
     return labels
 
 
+def test_rows_may_have_names():
+    assert make().row_names is None
+    names = [f"{row}.png" for row in range(6)]
+    assert make(row_names=names).row_names.tolist() == names
+    with pytest.raises(UserError, match=r"row_names must have shape \(6,\)"):
+        make(row_names=names[:5])
+
+
 def sizes_with(row, size):
     sizes = np.full((6, 2), 32.0)
     sizes[row] = size

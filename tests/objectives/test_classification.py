@@ -161,12 +161,11 @@ def test_first_values_depend_on_the_key():
         assert np.abs(objective.representatives(*other) - own).max() > 0.1
 
 
-def test_mds_proxies_follow_the_tree_without_ties():
+def test_mds_proxies_follow_the_tree():
     held = proxies_of("mds")
     apart = np.linalg.norm(held[:, None] - held[None], axis=-1)
     targets = proxies.tree_targets(TREE.path_length())
     np.testing.assert_allclose(apart, targets, atol=0.05)
-    assert len(set(apart[np.triu_indices(CLASSES, 1)])) == 6
 
 
 @every_objective
