@@ -24,7 +24,7 @@ from experiments.methods import (
     whole_tuples,
 )
 from experiments.probing import Probed, probe, probe_state
-from hierjax import data, evaluation, metrics, training
+from hierjax import data, evaluation, inference, metrics, training
 from hierjax.errors import UserError
 
 
@@ -148,7 +148,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     split = _measured_split(dataset)
     results = {"environment": describe_hardware(), "split": split}
     embed, classifier, records = embed_input(dataset), None, []
-    probed = None
+    probed = trained = None
     probes = experiment.measured == "features"
     if augmented_probe and (
         not probes or experiment.augment == "none" or experiment.loss in UNTRAINED
@@ -170,6 +170,9 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         state = training.restore_best(model, objective, dataset, experiment, workdir)
         embed = training.embedder(
             model, state.variables, dataset.inputs, method=experiment.measured
+        )
+        trained = inference.TrainedModel.from_state(
+            model, state, dataset, measured=experiment.measured
         )
         if experiment.measured == "embeddings":
             classifier = training.classifier(objective, state)
@@ -212,6 +215,8 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     if not training.hosts.is_main():
         return results
     write_json(workdir / "results.json", results)
+    if trained is not None:
+        inference.save(trained, workdir)
     report.write(
         workdir / "report",
         results,

@@ -10,8 +10,11 @@ _SUBMODULES = (
     "data",
     "distances",
     "evaluation",
+    "inference",
+    "level_masks",
     "losses",
     "metrics",
+    "mixtures",
     "models",
     "objectives",
     "plotting",
@@ -19,11 +22,13 @@ _SUBMODULES = (
     "training",
 )
 
-__all__ = ["Hierarchy", *_SUBMODULES]
+__all__ = ["Hierarchy", "load", *_SUBMODULES]
 
 
 def __getattr__(name: str):
     """Import a part on first use; Orbax, scikit-learn and matplotlib load slowly."""
+    if name == "load":
+        return importlib.import_module("hierjax.inference").load
     if name in _SUBMODULES:
         return importlib.import_module(f"hierjax.{name}")
     raise AttributeError(f"module 'hierjax' has no attribute {name!r}")

@@ -283,8 +283,12 @@ class Hierarchy:
         if level == self.num_levels - 1:
             return self.class_names
         return distinct_names(
-            [self.paths[c][: level + 1] for c in self._first_classes(level)]
+            [self.paths[c][: level + 1] for c in self.first_classes(level)]
         )
+
+    def first_classes(self, level: int) -> np.ndarray:
+        """The first class at or below each node of a level, int [nodes]."""
+        return np.unique(self.ancestors[:, level], return_index=True)[1]
 
     def name_ids(self, level: int) -> np.ndarray:
         """Number of each node's own name among the sorted names of its level.
@@ -298,7 +302,7 @@ class Hierarchy:
         Returns:
           int32 ``[nodes_per_level[level]]``.
         """
-        names = [self.paths[c][: level + 1][-1] for c in self._first_classes(level)]
+        names = [self.paths[c][: level + 1][-1] for c in self.first_classes(level)]
         _, numbers = np.unique(names, return_inverse=True)
         return numbers.astype(np.int32)
 
@@ -377,6 +381,24 @@ class Hierarchy:
         ]
         return self._node_labels[np.array(nodes, np.intp)[inverse]]
 
+    def decode(self, labels: Any) -> list[NamePath]:
+        """Turns node ids into paths of names, the inverse of ``encode``.
+
+        Args:
+          labels: [N, L] node ids, -1 for unknown levels, a suffix.
+
+        Returns:
+          N paths, coarsest first: the whole path of a class, a part of one where finer
+          levels are unknown, () where nothing is known. A class that is shallower than
+          the tree is not repeated.
+        """
+        known = np.sum(np.asarray(labels) >= 0, axis=1)
+        firsts = [self.first_classes(level) for level in range(self.num_levels)]
+        return [
+            self.paths[firsts[depth - 1][row[depth - 1]]][:depth] if depth else ()
+            for row, depth in zip(np.asarray(labels), known.tolist(), strict=True)
+        ]
+
     def to_newick(self) -> str:
         """Writes the tree in Newick notation, the virtual root unnamed.
 
@@ -439,7 +461,7 @@ class Hierarchy:
                 f"levels {levels} must be one or more strictly increasing numbers "
                 f"from 0 to {self.num_levels - 1}"
             )
-        classes = self._first_classes(levels[-1])
+        classes = self.first_classes(levels[-1])
         return Hierarchy(
             keep_levels([self.paths[c] for c in classes], levels),
             self.node_names(levels[-1]),
@@ -578,10 +600,6 @@ class Hierarchy:
                     f"but {above} has no such node below it in {self!r}"
                 )
         return node
-
-    def _first_classes(self, level: int) -> np.ndarray:
-        """The first class below each node of a level, [nodes]."""
-        return np.unique(self.ancestors[:, level], return_index=True)[1]
 
     def _shared_levels(self) -> np.ndarray:
         """Number of real nodes that two paths have in common, int32 [C, C]."""

@@ -21,6 +21,7 @@ UPPER_FLOORS = {
     "evaluation": {"data", "metrics"},
     "training": {"data", "evaluation", "objectives"},
     "plotting": {"data", "evaluation", "metrics"},
+    "inference": {"data", "evaluation", "metrics", "models", "training"},
 }
 COLLECTIVES = {
     "all_gather",

@@ -920,3 +920,25 @@ def test_parent_child_list_of_nabirds_is_the_same_tree(shared_data):
     np.testing.assert_array_equal(
         tree.path_length()[np.ix_(order, order)], birds.path_length()
     )
+
+
+@few_examples
+@given(trees(internal=True), st.integers(0, 5))
+def test_decode_is_the_inverse_of_encode(paths, hidden):
+    tree = build(paths)
+    rows = [path[: max(len(path) - hidden, 0)] for path in paths]
+    labels = tree.encode(rows)
+    decoded = tree.decode(labels)
+    np.testing.assert_array_equal(tree.encode(decoded), labels)
+    assert tree.decode(tree.encode(paths)) == list(paths)
+    assert all(path == row for path, row in zip(decoded, rows, strict=True))
+
+
+def test_decode_names_a_shallow_class_once():
+    tree = build([("a", "b", "c"), ("d",)])
+    assert tree.decode([[1, 1, 1], [1, 1, -1], [0, 0, -1], [-1, -1, -1]]) == [
+        ("d",),
+        ("d",),
+        ("a", "b"),
+        (),
+    ]

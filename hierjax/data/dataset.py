@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from hierjax.data.feature_maps import FeatureMap
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -31,6 +32,8 @@ class Dataset:
         kept as float32; None where they are not known or do not matter.
       row_names: ``[N]`` strings, what to call each row, such as its file; None where
         rows have only numbers.
+      feature_maps: What made the features from the data as they were read, first to
+        last; a trained model does the same to new data.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Dataset:
     train_labels: np.ndarray | None = None
     sizes: np.ndarray | None = None
     row_names: np.ndarray | None = None
+    feature_maps: tuple[FeatureMap, ...] = ()
 
     def __post_init__(self):
         """Brings the arrays to their types and checks all of them.

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.feature_maps import FeatureMap
 from hierjax.errors import UserError
 from hierjax.hierarchy import UNKNOWN
 
@@ -22,8 +23,16 @@ def standardize(dataset: Dataset) -> Dataset:
     train = dataset.float_features(dataset.rows("train")).astype(np.float64)
     constant = train.max(axis=0) == train.min(axis=0)
     scale = np.where(constant, np.inf, train.std(axis=0))
-    features = (dataset.float_features() - train.mean(axis=0)) / scale
-    return dataclasses.replace(dataset, features=features)
+    return _mapped(dataset, FeatureMap(train.mean(axis=0), scale=scale))
+
+
+def _mapped(dataset: Dataset, feature_map: FeatureMap) -> Dataset:
+    """Maps all rows, and remembers how."""
+    return dataclasses.replace(
+        dataset,
+        features=feature_map(dataset.float_features()),
+        feature_maps=(*dataset.feature_maps, feature_map),
+    )
 
 
 def refit(dataset: Dataset) -> Dataset:
@@ -210,7 +219,8 @@ def pca(dataset: Dataset, dims: int) -> Dataset:
             f"{dims}"
         )
     fitted = decomposition.PCA(dims, random_state=0).fit(train)
-    return dataclasses.replace(dataset, features=fitted.transform(flat))
+    mean = fitted.mean_.reshape(dataset.features.shape[1:])
+    return _mapped(dataset, FeatureMap(mean, components=fitted.components_))
 
 
 def add_noise(dataset: Dataset, ratio: float, seed: int) -> Dataset:

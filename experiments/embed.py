@@ -1,0 +1,94 @@
+"""Embed data with a trained run: ``python -m experiments.embed --workdir=W``."""
+
+import csv
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments import command_line, new_data, runs
+from experiments.experiment import load_data
+from hierjax import inference
+from hierjax.errors import UserError
+
+
+def define_flags() -> None:
+    """Flags of this command."""
+    flags.DEFINE_string("workdir", None, "Folder of the trained run.")
+    flags.DEFINE_string(
+        "data_path",
+        None,
+        "New data: an .npz with features, a .csv that lists files, or a folder of "
+        "files. Default: the data of the run.",
+    )
+    flags.DEFINE_string("out", None, "The .npz to write; default W/embeddings.npz.")
+    flags.DEFINE_float(
+        "threshold",
+        0.5,
+        "Confidence in 0..1 that a node needs to be named; below it the answer backs "
+        "off to a coarser level.",
+    )
+
+
+def main() -> None:
+    """Write embeddings, and what they are nearest to, as .npz and .csv."""
+    values = flags.FLAGS
+    if not values.workdir:
+        raise UserError("--workdir is missing: the folder of a trained run")
+    workdir = pathlib.Path(values.workdir)
+    out = pathlib.Path(values.out or workdir / "embeddings.npz")
+    if out.suffix != ".npz":
+        raise UserError(f"--out={out}: the name must end in .npz")
+    if not 0 <= values.threshold <= 1:
+        raise UserError(f"--threshold must be in 0..1, got {values.threshold}")
+    model = inference.load(workdir)
+    if values.data_path:
+        rows = new_data.read(pathlib.Path(values.data_path), model)
+    else:
+        rows = new_data.of_dataset(load_data(runs.read_experiment(workdir)), model)
+    embeddings = rows.embeddings
+    found = model.classify(embeddings, threshold=values.threshold)
+    paths = ["/".join(path) for path in model.hierarchy.decode(found.labels)]
+    depth = np.sum(found.labels >= 0, axis=1)
+    # The confidence of the node that is named; of the best coarse one where none is.
+    sure = np.take_along_axis(found.confidences, np.maximum(depth - 1, 0)[:, None], 1)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            out,
+            embeddings=embeddings,
+            names=rows.names,
+            paths=np.array(paths, str),
+            labels=found.labels,
+            nodes=found.nodes,
+            confidences=found.confidences,
+            level_names=np.array(model.hierarchy.level_names),
+            **rows.extra,
+        )
+        with out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["name", "path", "confidence"])
+            for name, path, value in zip(rows.names, paths, sure[:, 0], strict=True):
+                table.writerow([name, path, f"{value:.4f}"])
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written: {error.strerror}") from None
+    print(f"{len(embeddings)} rows of {embeddings.shape[1]} dimensions in {out}")
+    _print_depths(model, depth, values.threshold)
+    print(
+        f"their names, nearest nodes and confidences also in {out.with_suffix('.csv')}"
+    )
+
+
+def _print_depths(model, depth: np.ndarray, threshold: float) -> None:
+    """How far down the tree the answers go."""
+    if model.scale_split == "train":
+        print("no validation split: confidences come from training rows, too high")
+    reached = ", ".join(
+        f"{name} {np.mean(depth > level):.0%}"
+        for level, name in enumerate(model.hierarchy.level_names)
+    )
+    print(f"named at confidence {threshold:g}: {reached}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)
