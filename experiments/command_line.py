@@ -8,12 +8,20 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from experiments import help_text
 from experiments.experiment import OWN_FILES, Experiment
 from experiments.presets import PRESETS, QUICKSTART, fields_on_other_data
 from hierjax.errors import UserError
 
 _PATHS = ("data_dir", "data_path", "hierarchy")
-_OF_A_LAUNCH = ("workdir", "list", "coordinator_address", "num_processes", "process_id")
+_OF_A_LAUNCH = (
+    "workdir",
+    "list",
+    "dry_run",
+    "coordinator_address",
+    "num_processes",
+    "process_id",
+)
 _OVERRIDES = (
     "seed",
     "num_steps",
@@ -28,6 +36,11 @@ def define_experiment_flags() -> None:
     """Flags that choose an experiment; those left out keep the preset's value."""
     flags.DEFINE_string("experiment", QUICKSTART, "Name of the preset to start from.")
     flags.DEFINE_bool("list", False, "List the presets with a line each, and stop.")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Build everything, run a step, print shapes, memory and time, and stop.",
+    )
     flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<preset>.")
     flags.DEFINE_integer("num_devices", None, "Local devices to use; default all.")
     flags.DEFINE_integer("seed", None, "Seed of weights, batches and noise.")
@@ -145,6 +158,9 @@ def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     define_flags()
 
     def parse(argv):
+        if set(argv) & set(help_text.ASKING):
+            print(help_text.render(sys.modules[main.__module__]))
+            sys.exit(0)
         app.define_help_flags()
         try:
             left = flags.FLAGS(argv)

@@ -65,17 +65,31 @@ def fit(
 ) -> training.Result:
     """Train an experiment on its data, see `training.fit`."""
     return training.fit(
-        make_model(experiment, dataset.hierarchy.num_levels),
-        make_objective(experiment, dataset),
-        dataset,
-        experiment,
-        workdir,
-        augment=augmentation(experiment),
+        **_parts(experiment, dataset),
+        workdir=workdir,
         measured=experiment.measured,
-        pretrained=pretrained_weights(experiment),
         num_devices=num_devices,
         verbose=verbose,
     )
+
+
+def rehearse(
+    experiment: Experiment, dataset: data.Dataset, *, num_devices: int | None = None
+) -> training.Rehearsal:
+    """Run one step of an experiment, see `training.rehearse`."""
+    return training.rehearse(**_parts(experiment, dataset), num_devices=num_devices)
+
+
+def _parts(experiment: Experiment, dataset: data.Dataset) -> dict:
+    """What the training functions take by these names."""
+    return {
+        "model": make_model(experiment, dataset.hierarchy.num_levels),
+        "objective": make_objective(experiment, dataset),
+        "data": dataset,
+        "config": experiment,
+        "augment": augmentation(experiment),
+        "pretrained": pretrained_weights(experiment),
+    }
 
 
 def untrained_embed(experiment: Experiment, dataset: data.Dataset) -> evaluation.Embed:

@@ -4,7 +4,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line, runs
+from experiments import command_line, dry_run, runs
 from experiments.presets import PRESETS
 from hierjax import training
 
@@ -29,6 +29,9 @@ def main() -> None:
             values.coordinator_address, values.num_processes, values.process_id
         )
     name, experiment = command_line.experiment_from_flags()
+    if values.dry_run:
+        dry_run.dry_run(experiment, num_devices=values.num_devices)
+        return
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
     runs.train(
         experiment,

@@ -5,12 +5,13 @@ from hierjax.training.config import Config
 from hierjax.training.loop import (
     Result,
     classifier,
-    example_inputs,
     fit,
     restore_best,
 )
 from hierjax.training.optimizers import make_optimizer
+from hierjax.training.preparation import example_inputs
 from hierjax.training.probe import Choice, Probe, ProbeConfig, linear_probe
+from hierjax.training.rehearsal import Rehearsal, rehearse
 from hierjax.training.state import State, create_state, initial_variables
 from hierjax.training.step import (
     AXIS,
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "Probe",
     "ProbeConfig",
+    "Rehearsal",
     "Result",
     "State",
     "augmented_embedder",
@@ -41,6 +43,7 @@ __all__ = [
     "make_optimizer",
     "make_train_step",
     "read_records",
+    "rehearse",
     "replicate",
     "restore_best",
 ]

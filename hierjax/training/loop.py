@@ -1,11 +1,9 @@
 """The training loop, free of flags: what notebooks and the command line both call."""
 
 import dataclasses
-import functools
 import math
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,20 +12,14 @@ import optax
 
 from hierjax import evaluation
 from hierjax.data.dataset import Dataset
-from hierjax.data.samplers import make_sampler
 from hierjax.errors import DivergedError, UserError
 from hierjax.objectives import Objective
 from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
+from hierjax.training.preparation import example_inputs, prepare
 from hierjax.training.state import State, create_state
-from hierjax.training.step import (
-    embedder,
-    make_train_step,
-    replicate,
-    runs_slowly_in_loops,
-    take,
-)
+from hierjax.training.step import embedder, replicate, runs_slowly_in_loops
 from hierjax.training.writer import MetricWriter, Progress
 
 
@@ -77,39 +69,6 @@ def _call_length(config: Config, *, only_one: bool) -> int:
     """Largest divisor of the evaluation interval not above ``steps_per_call``."""
     limit = 1 if only_one else min(config.steps_per_call, config.eval_every)
     return max(k for k in range(1, limit + 1) if config.eval_every % k == 0)
-
-
-def _check_batch(config: Config, objective: Objective, num_devices: int) -> None:
-    unit = objective.tuple_size * num_devices
-    if config.batch_size % unit:
-        rows = f" x {objective.tuple_size} rows a tuple" * (objective.tuple_size > 1)
-        raise UserError(
-            f"batch_size {config.batch_size} does not divide by {num_devices} "
-            f"devices{rows}; the nearest sizes are "
-            f"{max(config.batch_size // unit, 1) * unit} and "
-            f"{(config.batch_size // unit + 1) * unit}"
-        )
-    if (objective.tuple_size > 1) != (config.sampler == "tuples"):
-        raise UserError(
-            f"sampler {config.sampler!r} does not fit an objective with tuples of "
-            f"{objective.tuple_size} rows"
-        )
-
-
-def _check_classes(objective: Objective, data: Dataset) -> None:
-    there = objective.num_classes
-    if there is not None and there != data.hierarchy.num_classes:
-        raise UserError(
-            f"{data.name} has {data.hierarchy.num_classes} classes, the objective has "
-            f"{there} representatives; make it from this data set's hierarchy"
-        )
-    if there is not None and not (data.train_labels[data.rows("train"), -1] >= 0).any():
-        raise UserError(f"{data.name}: no training row has a known class")
-
-
-def example_inputs(data: Dataset) -> Any:
-    """One row as the model is fed it."""
-    return take(data.inputs, np.zeros(1, np.int32))
 
 
 def classifier(objective: Objective, state: State) -> evaluation.Classifier | None:
@@ -168,33 +127,18 @@ def fit(
         workdir of another config.
       DivergedError: the loss or another number is not finite (naming the step).
     """
-    everyone, local = hosts.choose_devices(num_devices)
-    _check_batch(config, objective, len(everyone))
-    _check_classes(objective, data)
-    train_rows = data.rows("train")
-    if objective.needs_labels:
-        train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
-    if not train_rows.size:
-        raise UserError(f"{data.name}: no training row has a known label")
+    ready = prepare(
+        model,
+        objective,
+        data,
+        config,
+        optimizer=optimizer,
+        augment=augment,
+        pretrained=pretrained,
+        num_devices=num_devices,
+    )
+    state = ready.state
     validate = "validation" in data.splits
-    if validate:
-        evaluation.check_selection(
-            config.selection, data.hierarchy, has_scores=objective.scores is not None
-        )
-    optimizer = optimizer or make_optimizer(config)
-    sampler = make_sampler(
-        config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
-    )
-    place = functools.partial(replicate, devices=local)
-    inputs, labels = place((data.inputs, data.train_labels))
-    key = place(jax.random.key(config.seed))
-    train_step = make_train_step(
-        model, objective, optimizer.update, augment=augment, devices=everyone
-    )
-    create = functools.partial(
-        create_state, model, objective, optimizer, example_inputs(data), config.seed
-    )
-    state = place(create(pretrained=pretrained))
     best, selection = jax.device_get(state), _Selection()
 
     checkpoints = None
@@ -208,15 +152,19 @@ def fit(
         if restored is not None:
             last, best, progress = restored
             _check_same_run(workdir, progress["config"], dataclasses.asdict(config))
-            state, selection = place(last), _Selection(**progress["selection"])
+            state = replicate(last, devices=ready.local)
+            selection = _Selection(**progress["selection"])
     step = saved_step = int(state.step)
     writer = MetricWriter(workdir if hosts.is_main() else None, step)
     bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
-    only_one = runs_slowly_in_loops(state.params, local)
-    call_length = _call_length(config, only_one=only_one)
+    call_length = _call_length(
+        config, only_one=runs_slowly_in_loops(state.params, ready.local)
+    )
 
     def embed_with(state):
-        return embedder(model, state.variables, inputs, devices=local, method=measured)
+        return embedder(
+            model, state.variables, ready.inputs, devices=ready.local, method=measured
+        )
 
     def patience_left():
         return not config.patience or selection.evaluations_since < config.patience
@@ -224,8 +172,7 @@ def fit(
     try:
         while step < config.num_steps and patience_left():
             length = min(call_length, config.num_steps - step)
-            rows = hosts.local_rows(sampler.indices(step, length), everyone, local)
-            state, metrics = train_step(state, inputs, labels, key, rows)
+            state, metrics = ready.run(state, step, length)
             # Reading the values waits for the devices: un-synchronised calls on fake
             # CPU devices abort in XLA's rendezvous.
             metrics = {name: np.asarray(value) for name, value in metrics.items()}

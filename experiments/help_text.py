@@ -1,0 +1,85 @@
+"""``--help``: the flags of one command in groups, a line or two each."""
+
+import inspect
+import shutil
+import sys
+import textwrap
+from types import ModuleType
+
+from absl import flags
+
+_GROUPS = {
+    "What to train": ("experiment", "list", "set"),
+    "Data": ("dataset", "data_path", "data_dir", "label_fields", "hierarchy"),
+    "How": ("num_steps", "batch_size", "learning_rate", "seed"),
+    "Where": ("workdir", "num_devices", "dry_run"),
+    "Several hosts": ("coordinator_address", "num_processes", "process_id"),
+}
+ASKING = ("--help", "-help", "-h", "-?", "--helpshort")
+"""Arguments that ask for the short help; absl's ``--helpfull`` lists everything."""
+
+
+def own_flags() -> dict[str, flags.Flag]:
+    """Flags that the running command and its modules define, by name."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    return {
+        flag.name: flag
+        for module, defined in modules.items()
+        # A module that is run goes by the name of its file.
+        if module.startswith("experiments.") or module == sys.argv[0]
+        for flag in defined
+    }
+
+
+def render(command: ModuleType, *, width: int | None = None) -> str:
+    """The help of a command.
+
+    Args:
+      command: its module; the first line of the docstring ends with its usage.
+      width: of a line; None: that of the terminal, at most 100.
+    """
+    width = width or min(shutil.get_terminal_size().columns, 100)
+    left = own_flags()
+    groups = {
+        title: [left.pop(name) for name in names if name in left]
+        for title, names in _GROUPS.items()
+    }
+    blocks = [inspect.getdoc(command)]
+    for title, members in {"This command": list(left.values()), **groups}.items():
+        if members:
+            entries = [_entry(flag, width) for flag in members]
+            blocks.append("\n".join([f"{title}:", *entries]))
+    blocks.append(
+        "--flagfile=F reads flags from a file; --helpfull lists the flags of all "
+        "libraries too."
+    )
+    return "\n\n".join(blocks)
+
+
+def _entry(flag: flags.Flag, width: int) -> str:
+    kind = flag.flag_type()
+    # absl ends the help of repeatable flags with a line of its own.
+    text = flag.help.split(";\n")[0]
+    name = f"--{flag.name}"
+    if isinstance(flag, flags.EnumFlag | flags.MultiFlag) or kind not in _VALUES:
+        name += "=TEXT"
+    else:
+        name += _VALUES[kind]
+    if isinstance(flag, flags.EnumFlag):
+        said = flag.help.split(":", 1)[1].strip()
+        text = f"{said} One of {', '.join(flag.parser.enum_values)}."
+    if flag.default not in (None, False, "", []):
+        text += f" Default {str(flag.default_as_str).strip(chr(39))}."
+    body = textwrap.wrap(
+        text, width - _COLUMN, break_long_words=False, break_on_hyphens=False
+    )
+    if len(name) + 4 <= _COLUMN:
+        first = f"  {name}".ljust(_COLUMN) + body.pop(0)
+    else:
+        first = f"  {name}"
+    return "\n".join([first, *(" " * _COLUMN + line for line in body)])
+
+
+_COLUMN = 28
+"""Where the texts begin."""
+_VALUES = {"bool": "", "int": "=N", "float": "=X"}

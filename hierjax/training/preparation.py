@@ -1,0 +1,144 @@
+"""What a run needs before its first step: checks, placed data, the compiled step."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from hierjax import evaluation
+from hierjax.data.dataset import Dataset
+from hierjax.data.samplers import Sampler, make_sampler
+from hierjax.errors import UserError
+from hierjax.objectives import Objective
+from hierjax.training import hosts
+from hierjax.training.config import Config
+from hierjax.training.optimizers import make_optimizer
+from hierjax.training.state import State, create_state
+from hierjax.training.step import make_train_step, replicate, take
+
+
+class Prepared(NamedTuple):
+    """A run that could start.
+
+    Attributes:
+      state: initial, on all devices; a step donates it.
+      inputs: of the data set, on all devices.
+      labels: ``[N, L]`` that training may see, on all devices.
+      key: random key of the run, on all devices.
+      train_step: see `make_train_step`.
+      sampler: of the batches.
+      everyone: devices that train together, on all hosts.
+      local: those of this process.
+    """
+
+    state: State
+    inputs: Any
+    labels: jax.Array
+    key: jax.Array
+    train_step: Callable
+    sampler: Sampler
+    everyone: tuple[jax.Device, ...]
+    local: tuple[jax.Device, ...]
+
+    def rows(self, step: int, length: int) -> np.ndarray:
+        """This process's rows of ``length`` batches from ``step`` on."""
+        return hosts.local_rows(
+            self.sampler.indices(step, length), self.everyone, self.local
+        )
+
+    def run(self, state: State, step: int, length: int) -> tuple[State, dict]:
+        """``length`` steps in one call; the state is donated."""
+        rows = self.rows(step, length)
+        return self.train_step(state, self.inputs, self.labels, self.key, rows)
+
+
+def prepare(
+    model: nn.Module,
+    objective: Objective,
+    data: Dataset,
+    config: Config,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    pretrained: Callable | None = None,
+    num_devices: int | None = None,
+) -> Prepared:
+    """Check the parts of a run against each other and put them in place.
+
+    Arguments and errors are those of `fit`.
+    """
+    everyone, local = hosts.choose_devices(num_devices)
+    _check_batch(config, objective, len(everyone))
+    _check_classes(objective, data)
+    train_rows = data.rows("train")
+    if objective.needs_labels:
+        train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
+    if not train_rows.size:
+        raise UserError(f"{data.name}: no training row has a known label")
+    if "validation" in data.splits:
+        evaluation.check_selection(
+            config.selection, data.hierarchy, has_scores=objective.scores is not None
+        )
+    optimizer = optimizer or make_optimizer(config)
+    sampler = make_sampler(
+        config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
+    )
+    place = functools.partial(replicate, devices=local)
+    inputs, labels = place((data.inputs, data.train_labels))
+    state = create_state(
+        model,
+        objective,
+        optimizer,
+        example_inputs(data),
+        config.seed,
+        pretrained=pretrained,
+    )
+    return Prepared(
+        state=place(state),
+        inputs=inputs,
+        labels=labels,
+        key=place(jax.random.key(config.seed)),
+        train_step=make_train_step(
+            model, objective, optimizer.update, augment=augment, devices=everyone
+        ),
+        sampler=sampler,
+        everyone=everyone,
+        local=local,
+    )
+
+
+def _check_batch(config: Config, objective: Objective, num_devices: int) -> None:
+    unit = objective.tuple_size * num_devices
+    if config.batch_size % unit:
+        rows = f" x {objective.tuple_size} rows a tuple" * (objective.tuple_size > 1)
+        raise UserError(
+            f"batch_size {config.batch_size} does not divide by {num_devices} "
+            f"devices{rows}; the nearest sizes are "
+            f"{max(config.batch_size // unit, 1) * unit} and "
+            f"{(config.batch_size // unit + 1) * unit}"
+        )
+    if (objective.tuple_size > 1) != (config.sampler == "tuples"):
+        raise UserError(
+            f"sampler {config.sampler!r} does not fit an objective with tuples of "
+            f"{objective.tuple_size} rows"
+        )
+
+
+def _check_classes(objective: Objective, data: Dataset) -> None:
+    there = objective.num_classes
+    if there is not None and there != data.hierarchy.num_classes:
+        raise UserError(
+            f"{data.name} has {data.hierarchy.num_classes} classes, the objective has "
+            f"{there} representatives; make it from this data set's hierarchy"
+        )
+    if there is not None and not (data.train_labels[data.rows("train"), -1] >= 0).any():
+        raise UserError(f"{data.name}: no training row has a known class")
+
+
+def example_inputs(data: Dataset) -> Any:
+    """One row as the model is fed it."""
+    return take(data.inputs, np.zeros(1, np.int32))

@@ -1,0 +1,125 @@
+"""One step of a run, to learn what it takes before it is started."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from hierjax.data.dataset import Dataset
+from hierjax.objectives import Objective
+from hierjax.training.config import Config
+from hierjax.training.preparation import prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What one step showed.
+
+    Attributes:
+      shapes: what is held or made, name to a text such as 'float32 [1530, 24, 32]'.
+      num_params: of the model.
+      num_objective_params: of the objective, such as proxies.
+      data_bytes: inputs and labels, on every device.
+      state_bytes: parameters, statistics and optimiser, on every device.
+      step_bytes: what the compiled step needs beside those on a device, as its compiler
+        says; None where it does not.
+      compile_seconds: of the step.
+      step_seconds: one step, compiled.
+      loss: of the first step.
+      num_devices: that train together.
+    """
+
+    shapes: dict[str, str]
+    num_params: int
+    num_objective_params: int
+    data_bytes: int
+    state_bytes: int
+    step_bytes: int | None
+    compile_seconds: float
+    step_seconds: float
+    loss: float
+    num_devices: int
+
+
+def rehearse(
+    model: nn.Module,
+    objective: Objective,
+    data: Dataset,
+    config: Config,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    pretrained: Callable | None = None,
+    num_devices: int | None = None,
+) -> Rehearsal:
+    """Build everything that `fit` builds, run two steps, keep nothing.
+
+    The second step is the one whose time is taken. Arguments and errors are those of
+    `fit`, but for the workdir.
+    """
+    ready = prepare(
+        model,
+        objective,
+        data,
+        config,
+        optimizer=optimizer,
+        augment=augment,
+        pretrained=pretrained,
+        num_devices=num_devices,
+    )
+    state = ready.state
+    held = {
+        "inputs": ready.inputs,
+        "labels": ready.labels,
+        "batch": ready.rows(0, 1)[0],
+    }
+    embeddings = jax.eval_shape(
+        model.apply,
+        state.variables,
+        jax.tree.map(lambda x: x[: config.batch_size].astype(np.float32), data.inputs),
+    )
+    shapes = {name: _shapes(leaves) for name, leaves in held.items()}
+    shapes["embeddings"] = _shapes(embeddings)
+    sizes = {
+        "num_params": _count(state.params),
+        "num_objective_params": _count(state.objective_params),
+        "data_bytes": _bytes((ready.inputs, ready.labels)),
+        "state_bytes": _bytes(state),
+    }
+    started = time.perf_counter()
+    arguments = (ready.inputs, ready.labels, ready.key)
+    compiled = ready.train_step.lower(state, *arguments, ready.rows(0, 1)).compile()
+    compile_seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    state, first = compiled(state, *arguments, ready.rows(0, 1))
+    jax.block_until_ready(first)
+    started = time.perf_counter()
+    _, second = compiled(state, *arguments, ready.rows(1, 1))
+    jax.block_until_ready(second)
+    return Rehearsal(
+        shapes=shapes,
+        **sizes,
+        step_bytes=None if memory is None else int(memory.temp_size_in_bytes),
+        compile_seconds=compile_seconds,
+        step_seconds=time.perf_counter() - started,
+        loss=float(np.asarray(first["loss"])[0]),
+        num_devices=len(ready.everyone),
+    )
+
+
+def _shapes(tree) -> str:
+    return ", ".join(
+        f"{leaf.dtype} {list(leaf.shape)}" for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _bytes(tree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
