@@ -27,13 +27,7 @@ from hierjax import losses, mixtures
 NUM_EXAMPLES, NUM_VIEWS, DIM = 512, 2, 128
 TEMPERATURE, BASE_TEMPERATURE = 0.1, 0.07
 TOLERANCE = 1e-4
-LARGE_ROWS, LARGE_BLOCK = 65_536, 256
-
-
-def tree_labels(num_examples: int, seed: int = 0) -> np.ndarray:
-    """Labels ``int32 [B, 3]`` under 5, 20 and 100 nodes, uniform over the leaves."""
-    leaf = np.random.default_rng(seed).integers(0, 100, num_examples)
-    return np.stack([leaf // 20, leaf // 5, leaf], axis=1).astype(np.int32)
+LARGE_ROWS, LARGE_BLOCK = 65_536, 128
 
 
 def one_level(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -119,7 +113,7 @@ def compare() -> None:
     embeddings = timing.unit_batch(NUM_EXAMPLES * NUM_VIEWS, dim=DIM)
     rows = jnp.asarray(embeddings)
     embeddings = jnp.asarray(embeddings.reshape(NUM_EXAMPLES, NUM_VIEWS, DIM))
-    complete = tree_labels(NUM_EXAMPLES)
+    complete = timing.tree_labels(NUM_EXAMPLES)
     incomplete = complete.copy()
     incomplete[::3, -1] = -1
     ours = jax.jit(jax.value_and_grad(hmce_official))(embeddings, complete)
@@ -170,7 +164,7 @@ def compare_blocks(num_rows: int = 2048) -> None:
     """Prints the dense form against blocks of anchors."""
     embeddings = timing.unit_batch(num_rows, dim=DIM)
     embeddings = jnp.asarray(embeddings.reshape(-1, NUM_VIEWS, DIM))
-    labels = jnp.asarray(tree_labels(num_rows // NUM_VIEWS))
+    labels = jnp.asarray(timing.tree_labels(num_rows // NUM_VIEWS))
     sizes = (None, 128, 256, 512, 1024)
     programs = []
     for size in sizes:
@@ -196,10 +190,10 @@ def compare_blocks(num_rows: int = 2048) -> None:
 
 _LARGE = f"""
 import json, resource, time, jax, jax.numpy as jnp, numpy as np
-from benchmarks import contrastive, timing
+from benchmarks import timing
 from hierjax import losses
 z = timing.unit_batch({LARGE_ROWS}).reshape(-1, 2, 128)
-y = contrastive.tree_labels(len(z))
+y = timing.tree_labels(len(z))
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 f = jax.jit(jax.value_and_grad(

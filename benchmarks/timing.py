@@ -61,3 +61,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     print("|" + " --- |" * len(header), flush=True)
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def tree_labels(num_examples: int, seed: int = 0) -> np.ndarray:
+    """Labels ``int32 [B, 3]`` under 5, 20 and 100 nodes, uniform over the leaves."""
+    leaf = np.random.default_rng(seed).integers(0, 100, num_examples)
+    return np.stack([leaf // 20, leaf // 5, leaf], axis=1).astype(np.int32)
