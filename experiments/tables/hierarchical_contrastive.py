@@ -124,30 +124,12 @@ _SMALL_POINTS = {
     "warmup_steps": 6,
     "eval_every": 120,
 }
-# The Princeton shapes come in two splits, and points are slow on a CPU.
-_SOME_ROWS = {
-    "cpu": (
-        "input",
-        "cross_entropy",
-        "supcon_fine",
-        "hmce",
-        "unmasked",
-        "unmasked_anchors",
-        "fixed",
-        "ghmlc_sample",
-        "ghmlc_mean",
-        "ghmlc_mean_anchors",
-        "ahmlc",
-        "ahmlc_anchors",
-    )
-}
 _PSB = _block(
     "psb",
     "psb/official/probes",
     seeds=3,
     cpu=_SMALL_POINTS,
     targets=("coarse3", "coarse2"),
-    rows=_SOME_ROWS,
     row_fields={"input": {"protocol": "official"}},
     note="The benchmark's halves, whose base classes are mostly disjoint: linear "
     "probes of the two coarsest levels only. The input is the share of points in the "
@@ -160,7 +142,6 @@ _PSB_WITHIN = _block(
     fields={"protocol": "points_within"},
     cpu=_SMALL_POINTS,
     targets=("coarse3", "coarse2", "coarse1", "base"),
-    rows=_SOME_ROWS,
     row_fields={"input": {"protocol": "within"}},
     note="A stratified split within the classes, ours, not the benchmark's. The input "
     "is the share of points in the cells of a grid.",
