@@ -8,7 +8,6 @@ from absl import flags
 
 from experiments import command_line, new_data, runs
 from experiments.experiment import load_data
-from hierjax import inference
 from hierjax.errors import UserError
 
 
@@ -33,15 +32,13 @@ def define_flags() -> None:
 def main() -> None:
     """Write embeddings, and what they are nearest to, as .npz and .csv."""
     values = flags.FLAGS
-    if not values.workdir:
-        raise UserError("--workdir is missing: the folder of a trained run")
+    model = new_data.model_of(values.workdir)
     workdir = pathlib.Path(values.workdir)
     out = pathlib.Path(values.out or workdir / "embeddings.npz")
     if out.suffix != ".npz":
         raise UserError(f"--out={out}: the name must end in .npz")
     if not 0 <= values.threshold <= 1:
         raise UserError(f"--threshold must be in 0..1, got {values.threshold}")
-    model = inference.load(workdir)
     if values.data_path:
         rows = new_data.read(pathlib.Path(values.data_path), model)
     else:

@@ -4,7 +4,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, new_data
 from hierjax import inference
 from hierjax.errors import UserError
 
@@ -21,17 +21,14 @@ def define_flags() -> None:
 def main() -> None:
     """Write the embedding function and compare it with the model."""
     values = flags.FLAGS
-    if not values.workdir:
-        raise UserError("--workdir is missing: the folder of a trained run")
     unknown = set(values.platforms) - set(inference.PLATFORMS)
     if unknown or not values.platforms:
         raise UserError(
             f"--platforms takes some of {', '.join(inference.PLATFORMS)}, got "
             f"{','.join(values.platforms)!r}"
         )
-    workdir = pathlib.Path(values.workdir)
-    out = pathlib.Path(values.out or workdir / "embed.stablehlo")
-    model = inference.load(workdir)
+    model = new_data.model_of(values.workdir)
+    out = pathlib.Path(values.out or f"{values.workdir}/embed.stablehlo")
     difference = inference.write_exported(model, out, platforms=tuple(values.platforms))
     shape = ", ".join(map(str, model.input_shape))
     print(f"{out}: {model.input_dtype} [b, {shape}] -> float32 [b, D]")

@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 
+from experiments import runs
+from experiments.experiment import UNTRAINED
 from hierjax import data, inference
 from hierjax.data.archives import read_arrays
 from hierjax.errors import UserError
@@ -23,6 +25,24 @@ class Rows:
     embeddings: np.ndarray
     names: np.ndarray
     extra: dict[str, np.ndarray]
+
+
+def model_of(workdir: str | None) -> inference.TrainedModel:
+    """The model of a run, or of a copy of its folder ``model``.
+
+    Raises:
+      UserError: no folder is given, it holds no model, or the run trains nothing.
+    """
+    if not workdir:
+        raise UserError("--workdir is missing: the folder of a trained run")
+    folder = pathlib.Path(workdir)
+    if (folder / "config.json").exists():
+        loss = runs.read_experiment(folder).loss
+        if loss in UNTRAINED:
+            raise UserError(
+                f"{folder}: loss {loss!r} trains nothing, so it has no model"
+            )
+    return inference.load(folder)
 
 
 def of_dataset(dataset: data.Dataset, model: inference.TrainedModel) -> Rows:
