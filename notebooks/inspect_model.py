@@ -2,6 +2,11 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -131,7 +136,8 @@ plotting.dendrograms(model.class_means, tree)
 #
 # A mistake between siblings has an LCA height of 1; one across the top of the tree has
 # the greatest. Beside them: the heights if the same mistakes fell on any other class. A
-# model that learned the tree makes its mistakes further left.
+# model that learned the tree makes its mistakes further left; with a handful of
+# mistakes the bars are rough.
 
 # %%
 predicted = model.classify(embeddings)
