@@ -13,6 +13,12 @@ from hierjax.evaluation.embeddings import (
     evaluate,
     silhouettes,
 )
+from hierjax.evaluation.mistakes import (
+    Confusion,
+    count_by_height,
+    largest_confusions,
+    worst_mistakes,
+)
 from hierjax.evaluation.queries import Embed
 from hierjax.evaluation.targets import (
     Targets,
@@ -26,17 +32,21 @@ __all__ = [
     "MAX_NEIGHBORS",
     "ClassEvaluation",
     "Classifier",
+    "Confusion",
     "Embed",
     "Evaluation",
     "Targets",
     "check_selection",
     "choose_neighbors",
+    "count_by_height",
     "evaluate",
     "evaluate_classes",
+    "largest_confusions",
     "learnable",
     "mean_directions",
     "nearest_correct",
     "silhouettes",
     "targets_of",
     "validation_measures",
+    "worst_mistakes",
 ]

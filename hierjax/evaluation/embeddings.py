@@ -30,6 +30,10 @@ class Evaluation:
       neighbors: the number of neighbours used at each level.
       rows: ``[Q]`` rows of the data set that were the queries.
       units: ``[Q]`` their bootstrap units.
+      predictions: int ``[Q, L]`` nodes that the neighbours vote for, level by level, so
+        that a row need not be a path; -1 where no neighbour's label is known.
+      confidence: float64 ``[Q, L]`` share of the neighbours that voted so, 0..1.
+      nearest: ``[Q]`` the row of the data set nearest to each query.
     """
 
     measures: dict[str, float]
@@ -37,6 +41,9 @@ class Evaluation:
     neighbors: tuple[int, ...]
     rows: np.ndarray
     units: np.ndarray
+    predictions: np.ndarray
+    confidence: np.ndarray
+    nearest: np.ndarray
 
     def intervals(self, *, num_resamples: int = 2000) -> dict[str, Interval]:
         """95 % bootstrap intervals over units of the per-query measures."""
@@ -131,11 +138,16 @@ def evaluate(
     nearest, _ = metrics.nearest_neighbors(
         queries, gallery, max(neighbors), distance=distance
     )
+    predictions = np.empty_like(labels)
+    confidence = np.empty(labels.shape)
     by_neighbors, by_means = {}, {}
     for level, name in enumerate(hierarchy.level_names):
         k = neighbors[level]
         votes = gallery_labels[nearest[:, :k], level]
         predicted = metrics.knn_predictions(votes, [k])[0]
+        predictions[:, level] = predicted
+        agreeing = (votes == predicted[:, None]) & (predicted >= 0)[:, None]
+        confidence[:, level] = agreeing.mean(axis=1)
         by_neighbors[name] = correct(predicted, labels[:, level])
         means = metrics.nearest_mean_predictions(
             queries, gallery, gallery_labels[:, level], distance=distance
@@ -145,12 +157,20 @@ def evaluate(
     per_query |= with_average("nearest_mean", by_means)
 
     measures = mean_measures(per_query)
-    # `predicted` is that of the last level: the classes.
     for name, tree_distance in (
         ("hops", hierarchy.path_length()),
         ("lca_height", hierarchy.lca_height()),
     ):
         measures[f"mistake_distance/{name}"] = metrics.mistake_distance(
-            predicted, labels[:, -1], tree_distance
+            predictions[:, -1], labels[:, -1], tree_distance
         )
-    return Evaluation(measures, per_query, neighbors, rows, data.units[rows])
+    return Evaluation(
+        measures,
+        per_query,
+        neighbors,
+        rows,
+        data.units[rows],
+        predictions,
+        confidence,
+        gallery_rows[nearest[:, 0]],
+    )

@@ -26,7 +26,11 @@ from hierjax.metrics.intervals import (
     sign_flip_test,
     two_way_interval,
 )
-from hierjax.metrics.projection import tsne_coordinates
+from hierjax.metrics.projection import (
+    principal_coordinates,
+    tsne_coordinates,
+    umap_coordinates,
+)
 from hierjax.metrics.ranking import (
     correct_sets,
     hierarchical_cost,
@@ -93,6 +97,7 @@ __all__ = [
     "per_class_gamma",
     "point_biserial",
     "precision_recall_f1",
+    "principal_coordinates",
     "representative_distances",
     "representative_retrieval",
     "robinson_foulds",
@@ -105,6 +110,7 @@ __all__ = [
     "top_k_correct",
     "tsne_coordinates",
     "two_way_interval",
+    "umap_coordinates",
     "unit_rows",
     "variance_measures",
 ]

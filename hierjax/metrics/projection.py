@@ -1,13 +1,89 @@
-"""Embeddings in the plane by t-SNE: to look at, not to measure.
+"""Embeddings in few dimensions: to look at, not to measure.
 
-t-SNE keeps neighbours and gives up distances, sizes and densities. Clusters are
-measured on the embeddings themselves, as by ``silhouette_score``.
+Principal components keep the large distances. t-SNE and UMAP keep neighbours and give
+up distances, sizes and densities. Clusters are measured on the embeddings themselves,
+as by ``silhouette_score``.
 """
 
 import numpy as np
 
 from hierjax.errors import UserError
 from hierjax.metrics.classification import checked_rows
+
+
+def principal_coordinates(
+    embeddings: np.ndarray, num_components: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Projects embeddings on their first principal components.
+
+    The sign of a component is that which makes its largest entry positive.
+
+    Args:
+      embeddings: ``[N, D]`` finite rows.
+      num_components: k, from 1 to D.
+
+    Returns:
+      Coordinates float64 ``[N, k]`` about the mean, and the share of the variance that
+      each component holds, ``[k]``, 0 where there is no variance.
+
+    Raises:
+      UserError: a wrong shape, values that are not finite, or k out of range.
+    """
+    rows = checked_rows("embeddings", embeddings).astype(np.float64)
+    if not 1 <= num_components <= rows.shape[1]:
+        raise UserError(
+            f"num_components must be from 1 to the number of dimensions, "
+            f"{rows.shape[1]}, found {num_components}"
+        )
+    centred = rows - rows.mean(axis=0)
+    variances, components = np.linalg.eigh(centred.T @ centred)
+    components = components[:, : -num_components - 1 : -1]
+    largest = np.abs(components).argmax(axis=0)
+    components = components * np.sign(components[largest, np.arange(num_components)])
+    largest_variances = variances[: -num_components - 1 : -1].clip(0.0)
+    shares = largest_variances / max(variances.sum(), np.finfo(np.float64).tiny)
+    return centred @ components, shares
+
+
+def umap_coordinates(
+    embeddings: np.ndarray, *, num_neighbors: int = 15, seed: int = 0
+) -> np.ndarray:
+    """Projects embeddings on the plane by UMAP; needs the extra ``umap``.
+
+    McInnes et al. 2018, "UMAP: Uniform Manifold Approximation and Projection", as in
+    umap-learn with Euclidean distances, on one thread.
+
+    Args:
+      embeddings: ``[N, D]`` finite rows, N at least 4.
+      num_neighbors: neighbours a row is tied to; at most N - 1 are.
+      seed: an integer from 0.
+
+    Returns:
+      float32 ``[N, 2]``, all 0 if all rows are equal.
+
+    Raises:
+      UserError: umap-learn is not installed, a wrong shape, too few rows, or values
+        that are not finite.
+    """
+    rows = checked_rows("embeddings", embeddings)
+    if len(rows) < 4:
+        raise UserError(f"UMAP needs at least 4 rows, found {len(rows)}")
+    try:
+        import umap
+    except ImportError:
+        raise UserError(
+            "umap-learn is not installed; pip install 'hierjax[umap]'"
+        ) from None
+    if (rows == rows[0]).all():
+        return np.zeros((len(rows), 2), np.float32)
+    reducer = umap.UMAP(
+        n_neighbors=min(num_neighbors, len(rows) - 1),
+        # The spectral start fails on few rows.
+        init="spectral" if len(rows) > 2 * num_neighbors else "random",
+        random_state=seed,
+        n_jobs=1,
+    )
+    return np.asarray(reducer.fit_transform(rows), np.float32)
 
 
 def tsne_coordinates(

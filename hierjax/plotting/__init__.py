@@ -13,7 +13,7 @@ from hierjax.plotting.colors import tree_colors
 from hierjax.plotting.curves import training_curves
 from hierjax.plotting.distances import class_distances
 from hierjax.plotting.examples import example_grid
-from hierjax.plotting.maps import embedding_map
+from hierjax.plotting.maps import embedding_map, embedding_space
 from hierjax.plotting.masks import mask_heatmap
 from hierjax.plotting.projections import tsne_grid
 
@@ -21,6 +21,7 @@ __all__ = [
     "class_distances",
     "dendrograms",
     "embedding_map",
+    "embedding_space",
     "example_grid",
     "mask_heatmap",
     "training_curves",

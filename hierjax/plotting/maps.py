@@ -1,9 +1,10 @@
-"""Embeddings in the plane, coloured by the nodes of every level of a label tree."""
+"""Embeddings in the plane and in space, coloured by level of the label tree."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hierjax import metrics
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 from hierjax.plotting.colors import INK, RULE, tree_colors
@@ -11,6 +12,33 @@ from hierjax.plotting.style import legend_dot, style_axes
 from hierjax.plotting.tree_order import runs, tree_order
 
 _MAX_LEGEND = 20
+
+
+def _checked(
+    embeddings: np.ndarray, labels: np.ndarray, hierarchy: Hierarchy
+) -> tuple[np.ndarray, np.ndarray]:
+    embeddings = np.asarray(embeddings, dtype=np.float64)
+    labels = np.asarray(labels)
+    num_nodes = np.array(hierarchy.nodes_per_level)
+    if embeddings.ndim != 2 or 0 in embeddings.shape:
+        raise UserError(
+            f"embeddings have shape {embeddings.shape}, accepted is [N, D], not empty"
+        )
+    if labels.shape != (len(embeddings), len(num_nodes)):
+        raise UserError(
+            f"labels have shape {labels.shape}, expected "
+            f"{(len(embeddings), len(num_nodes))} for these embeddings and this tree"
+        )
+    if not np.isfinite(embeddings).all():
+        row = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
+        raise UserError(f"embeddings must be finite, row {row} is not")
+    if ((labels < -1) | (labels >= num_nodes)).any():
+        row, level = np.argwhere((labels < -1) | (labels >= num_nodes))[0]
+        raise UserError(
+            f"label {labels[row, level]} in row {row} is no node of level {level}, "
+            f"accepted is -1 to {num_nodes[level] - 1}"
+        )
+    return embeddings, labels
 
 
 def _plane(embeddings: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
@@ -22,14 +50,9 @@ def _plane(embeddings: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
         return np.column_stack([embeddings[:, 0], spread]), ("dimension 0", "")
     if dim == 2:
         return embeddings, ("dimension 0", "dimension 1")
-    centred = embeddings - embeddings.mean(axis=0)
-    variances, components = np.linalg.eigh(centred.T @ centred)
-    components = components[:, :-3:-1]
-    largest = np.abs(components).argmax(axis=0)
-    components = components * np.sign(components[largest, [0, 1]])
-    shares = variances[:-3:-1] / max(variances.sum(), np.finfo(np.float64).tiny)
+    points, shares = metrics.principal_coordinates(embeddings, 2)
     names = tuple(f"component {k} ({s:.0%} of variance)" for k, s in enumerate(shares))
-    return centred @ components, names
+    return points, names
 
 
 def _draw_level(
@@ -103,30 +126,11 @@ def embedding_map(
     Raises:
       UserError: Shapes do not fit, a value is not finite, or a label is no node.
     """
-    embeddings = np.asarray(embeddings, dtype=np.float64)
-    labels = np.asarray(labels)
-    num_nodes = np.array(hierarchy.nodes_per_level)
-    if embeddings.ndim != 2 or 0 in embeddings.shape:
-        raise UserError(
-            f"embeddings have shape {embeddings.shape}, accepted is [N, D], not empty"
-        )
-    if labels.shape != (len(embeddings), len(num_nodes)):
-        raise UserError(
-            f"labels have shape {labels.shape}, expected "
-            f"{(len(embeddings), len(num_nodes))} for these embeddings and this tree"
-        )
-    if not np.isfinite(embeddings).all():
-        row = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
-        raise UserError(f"embeddings must be finite, row {row} is not")
-    if ((labels < -1) | (labels >= num_nodes)).any():
-        row, level = np.argwhere((labels < -1) | (labels >= num_nodes))[0]
-        raise UserError(
-            f"label {labels[row, level]} in row {row} is no node of level {level}, "
-            f"accepted is -1 to {num_nodes[level] - 1}"
-        )
+    embeddings, labels = _checked(embeddings, labels, hierarchy)
     points, axis_names = _plane(embeddings)
-    figure = Figure((4.4 * len(num_nodes), 5.0), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(num_nodes), squeeze=False)[0]
+    number = hierarchy.num_levels
+    figure = Figure((4.4 * number, 5.0), dpi=150, layout="constrained")
+    panels = figure.subplots(1, number, squeeze=False)[0]
     for level, axes in enumerate(panels):
         _draw_level(axes, points, labels[:, level], hierarchy, level)
         axes.set(
@@ -139,6 +143,60 @@ def embedding_map(
         if embeddings.shape[1] > 1:
             axes.set_aspect("equal", adjustable="datalim")
         style_axes(axes, spines=("left", "bottom", "right", "top"))
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
+    return figure
+
+
+def embedding_space(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    hierarchy: Hierarchy,
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Draws the embeddings in three dimensions, once for every level of the tree.
+
+    Three dimensions are drawn as they are, more on their first three principal
+    components. Colours, legends and unknown labels are those of `embedding_map`.
+
+    Args:
+      embeddings: Finite values ``[N, D]``, N at least 1 and D at least 3.
+      labels: Node ids ``[N, L]``, -1 = unknown (drawn grey).
+      hierarchy: The label tree, L levels.
+      title: Line above the panels.
+
+    Returns:
+      A figure with L panels.
+
+    Raises:
+      UserError: As `embedding_map`, or fewer than three dimensions.
+    """
+    embeddings, labels = _checked(embeddings, labels, hierarchy)
+    dim = embeddings.shape[1]
+    if dim < 3:
+        raise UserError(f"embeddings have {dim} dimensions, three or more are accepted")
+    points, names = embeddings, [f"dimension {k}" for k in range(3)]
+    if dim > 3:
+        points, shares = metrics.principal_coordinates(embeddings, 3)
+        names = [f"component {k} ({share:.0%})" for k, share in enumerate(shares)]
+    number = hierarchy.num_levels
+    figure = Figure((4.6 * number, 5.8), dpi=150, layout="constrained")
+    # The layout does not see legends beside axes in space: up to seven lines.
+    figure.get_layout_engine().set(rect=(0, 0.22, 1, 0.78))
+    for level in range(number):
+        axes = figure.add_subplot(1, number, level + 1, projection="3d")
+        _draw_level(axes, points, labels[:, level], hierarchy, level)
+        axes.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
+        axes.set(title=hierarchy.level_names[level])
+        axes.set(xticklabels=[], yticklabels=[], zticklabels=[])
+        axes.set_box_aspect(np.maximum(np.ptp(points, axis=0), 1e-9), zoom=0.9)
+        axes.get_legend().set_bbox_to_anchor((0.5, 0.02))
+        style_axes(axes, spines=())
+        axes.zaxis.label.set(color=INK, fontsize=9)
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.labelpad = -8
+            axis.pane.set(facecolor="white", edgecolor=RULE)
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure

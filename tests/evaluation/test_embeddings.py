@@ -122,6 +122,31 @@ def test_mistakes_are_those_of_the_class_neighbours():
     )
 
 
+def test_predictions_are_the_votes_of_the_neighbours():
+    found = evaluation.evaluate(embed_of(DATA), DATA, neighbors=(7, 4))
+    train, rows = DATA.rows("train"), DATA.rows("test")
+    for level, k in enumerate((7, 4)):
+        knn = KNeighborsClassifier(k, metric="cosine", algorithm="brute")
+        knn.fit(DATA.features[train], DATA.labels[train, level])
+        np.testing.assert_array_equal(
+            found.predictions[:, level], knn.predict(DATA.features[rows])
+        )
+        shares = knn.predict_proba(DATA.features[rows]).max(axis=1)
+        np.testing.assert_allclose(found.confidence[:, level], shares)
+        assert 0 < shares.min() < shares.max()
+    nearest = knn.kneighbors(DATA.features[rows], 1, return_distance=False)[:, 0]
+    np.testing.assert_array_equal(found.nearest, train[nearest])
+
+
+def test_no_known_neighbour_predicts_nothing():
+    labels = DATA.labels.copy()
+    labels[DATA.rows("train"), 1] = -1
+    data = dataclasses.replace(DATA, labels=labels)
+    found = evaluation.evaluate(embed_of(data), data, neighbors=(3, 3))
+    assert (found.predictions[:, 1] == -1).all() and not found.confidence[:, 1].any()
+    assert (found.predictions[:, 0] >= 0).all() and found.confidence[:, 0].all()
+
+
 def test_neighbours_are_chosen_on_validation_only():
     chosen = evaluation.choose_neighbors(embed_of(DATA), DATA)
     labels = DATA.labels.copy()

@@ -1,8 +1,15 @@
+import sys
+
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from hierjax.errors import UserError
-from hierjax.metrics import tsne_coordinates
+from hierjax.metrics import (
+    principal_coordinates,
+    tsne_coordinates,
+    umap_coordinates,
+)
 
 
 def clusters(num_rows=90, dim=6):
@@ -51,3 +58,37 @@ def test_few_rows_and_dimensions(shape):
 def test_errors(rows, perplexity, message):
     with pytest.raises(UserError, match=message):
         tsne_coordinates(rows, perplexity=perplexity)
+
+
+def test_principal_components_are_scikit_learns_up_to_sign():
+    rows, _ = clusters()
+    points, shares = principal_coordinates(rows, 3)
+    pca = PCA(3).fit(rows)
+    np.testing.assert_allclose(np.abs(points), np.abs(pca.transform(rows)), atol=1e-9)
+    np.testing.assert_allclose(shares, pca.explained_variance_ratio_)
+    flat, none = principal_coordinates(np.ones((4, 2)), 2)
+    assert not flat.any() and not none.any()
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_as_many_components_as_dimensions_at_most(number):
+    with pytest.raises(UserError, match=f"6, found {number}"):
+        principal_coordinates(clusters()[0], number)
+
+
+def test_umap_keeps_neighbours():
+    pytest.importorskip("umap", reason="the extra umap is not installed")
+    rows, labels = clusters()
+    points = umap_coordinates(rows)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    assert np.mean(labels[distances.argmin(axis=1)] == labels) > 0.95
+    assert not umap_coordinates(np.ones((5, 3))).any()
+
+
+def test_umap_needs_its_package_and_rows(monkeypatch):
+    with pytest.raises(UserError, match="at least 4 rows, found 3"):
+        umap_coordinates(np.zeros((3, 2)))
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UserError, match=r"hierjax\[umap\]"):
+        umap_coordinates(np.zeros((5, 2)))

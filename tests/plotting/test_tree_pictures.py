@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from hierjax import plotting
+from hierjax import metrics, plotting
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -376,3 +376,25 @@ def test_class_distances_names_families_above_forty_classes():
 def test_class_figures_errors(draw, means, options, message):
     with pytest.raises(UserError, match=message):
         draw(means, TREE, **options)
+
+
+@pytest.mark.parametrize("dim", [3, 5])
+def test_embedding_space_has_a_panel_a_level(render, dim):
+    embeddings = np.random.default_rng(0).normal(size=(40, dim))
+    labels = TREE.labels_of(np.arange(40) % TREE.num_classes)
+    figure = plotting.embedding_space(embeddings, labels, TREE, title="test")
+    assert [axes.get_title() for axes in figure.axes] == list(TREE.level_names)
+    for axes in figure.axes:
+        drawn = np.array(axes.collections[-1]._offsets3d).T
+        wanted = embeddings
+        if dim > 3:
+            wanted = metrics.principal_coordinates(embeddings, 3)[0]
+        np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(wanted, axis=0))
+        assert ("%" in axes.get_zlabel()) is (dim > 3)
+    render(figure)
+
+
+def test_embedding_space_needs_three_dimensions():
+    labels = TREE.labels_of(np.arange(4) % TREE.num_classes)
+    with pytest.raises(UserError, match="2 dimensions"):
+        plotting.embedding_space(np.zeros((4, 2)), labels, TREE)

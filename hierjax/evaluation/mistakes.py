@@ -1,0 +1,92 @@
+"""Which mistakes predictions of classes make, and how far off they are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hierjax.hierarchy import Hierarchy
+
+
+class Confusion(NamedTuple):
+    """Queries of one node that were taken for another.
+
+    Attributes:
+      true: their node.
+      predicted: the node they were taken for.
+      count: how many there are.
+      queries: how many queries the true node has.
+    """
+
+    true: int
+    predicted: int
+    count: int
+    queries: int
+
+
+def count_by_height(
+    predicted: np.ndarray, true: np.ndarray, hierarchy: Hierarchy
+) -> np.ndarray:
+    """Counts predictions by the height of the lowest common ancestor with the truth.
+
+    Args:
+      predicted: class ids ``[Q]``; -1, no prediction, is left out.
+      true: class ids ``[Q]``; -1, unknown, is left out.
+      hierarchy: the label tree.
+
+    Returns:
+      int64 ``[L + 1]``: at height 0 the right ones, then the mistakes, whose heights
+      are those of `Hierarchy.lca_height` (Bertinetto et al. 2020).
+    """
+    known = (predicted >= 0) & (true >= 0)
+    heights = hierarchy.lca_height()[predicted[known], true[known]]
+    return np.bincount(heights, minlength=hierarchy.num_levels + 1)
+
+
+def largest_confusions(
+    predicted: np.ndarray, true: np.ndarray, number: int
+) -> list[Confusion]:
+    """The pairs of different nodes that most queries fall on, at one level.
+
+    Args:
+      predicted: node ids ``[Q]``; -1, no prediction, is left out.
+      true: node ids ``[Q]``; -1, unknown, is left out.
+      number: pairs at most.
+
+    Returns:
+      Confusions, the most frequent first; of equally frequent ones the lower ids first.
+    """
+    wrong = (predicted >= 0) & (true >= 0) & (predicted != true)
+    pairs, counts = np.unique(
+        np.column_stack([true[wrong], predicted[wrong]]), axis=0, return_counts=True
+    )
+    sizes = np.bincount(true[true >= 0])
+    first = np.argsort(-counts, kind="stable")[:number]
+    return [
+        Confusion(int(a), int(b), int(count), int(sizes[a]))
+        for (a, b), count in zip(pairs[first], counts[first], strict=True)
+    ]
+
+
+def worst_mistakes(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    confidence: np.ndarray,
+    hierarchy: Hierarchy,
+    number: int,
+) -> np.ndarray:
+    """The mistakes that are farthest off in the tree, then the most confident ones.
+
+    Args:
+      predicted: class ids ``[Q]``; -1, no prediction, is left out.
+      true: class ids ``[Q]``; -1, unknown, is left out.
+      confidence: ``[Q]``.
+      hierarchy: the label tree.
+      number: mistakes at most.
+
+    Returns:
+      Positions among the queries, int ``[<= number]``: by the number of hops, largest
+      first, then by confidence, largest first, then in order.
+    """
+    wrong = np.flatnonzero((predicted >= 0) & (true >= 0) & (predicted != true))
+    hops = hierarchy.path_length()[predicted[wrong], true[wrong]]
+    return wrong[np.lexsort([wrong, -confidence[wrong], -hops])][:number]
