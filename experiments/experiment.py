@@ -238,9 +238,9 @@ _DISTANCES = {
 }
 
 
-def load_data(experiment: Experiment) -> data.Dataset:
-    """Load the data set and apply what the experiment does to it."""
-    dataset = _load_as_given(
+def load_given(experiment: Experiment) -> data.Dataset:
+    """Load the data set as it is, loaded once for all who ask."""
+    return _load_as_given(
         experiment.dataset,
         experiment.data_dir,
         experiment.data_path,
@@ -249,6 +249,11 @@ def load_data(experiment: Experiment) -> data.Dataset:
         experiment.fold,
         _split_seed(experiment),
     )
+
+
+def load_data(experiment: Experiment) -> data.Dataset:
+    """Load the data set and apply what the experiment does to it; rows stay."""
+    dataset = load_given(experiment)
     seed = experiment.seed
     if experiment.num_train:
         dataset = transforms.keep_train(dataset, experiment.num_train, seed)

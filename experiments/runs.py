@@ -15,6 +15,7 @@ from experiments.experiment import (
     describe_hardware,
     embed_input,
     load_data,
+    load_given,
 )
 from experiments.methods import (
     fit,
@@ -26,6 +27,9 @@ from experiments.methods import (
 from experiments.probing import Probed, probe, probe_state
 from hierjax import data, evaluation, inference, metrics, training
 from hierjax.errors import UserError
+
+PER_QUERY = "per_query.npz"
+"""File of a workdir with the values of single queries."""
 
 
 def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str):
@@ -148,7 +152,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     split = _measured_split(dataset)
     results = {"environment": describe_hardware(), "split": split}
     embed, classifier, records = embed_input(dataset), None, []
-    probed = trained = None
+    probed, trained, per_query = None, None, {}
     probes = experiment.measured == "features"
     if augmented_probe and (
         not probes or experiment.augment == "none" or experiment.loss in UNTRAINED
@@ -160,8 +164,9 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         )
     # Neighbours in the space of raw pixels take longer than the training.
     if experiment.loss == "none" or dataset.features.dtype != np.uint8:
-        raw = evaluation.evaluate(embed, dataset, split=split)
+        measured = raw = evaluation.evaluate(embed, dataset, split=split)
         results["input"] = summarize(raw)
+        per_query["input"] = raw.per_query
     if experiment.loss == "untrained":
         embed = untrained_embed(experiment, dataset)
     elif experiment.loss != "none":
@@ -183,15 +188,17 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         results["best_step"] = int(state.step)
         records = training.read_records(workdir / "metrics.jsonl")
     if experiment.loss != "none":
-        learned = evaluation.evaluate(embed, dataset, split=split)
+        measured = evaluation.evaluate(embed, dataset, split=split)
         name = "untrained" if experiment.loss == "untrained" else "learned"
-        results[name] = summarize(learned)
+        results[name] = summarize(measured)
+        per_query[name] = measured.per_query
         if "input" in results:
-            results["gain"] = gains(learned, raw)
+            results["gain"] = gains(measured, raw)
     if probes and experiment.loss in UNTRAINED:
         probed = probe(embed, dataset, split=split)
     if probed is not None:
         results["probes"] = summarize_probes(probed) | {"augmented": augmented_probe}
+        per_query["probes"] = probed.per_query
     results |= {
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
@@ -205,6 +212,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
             official=experiment.official,
         )
         results["classes"] = summarize_classes(classes)
+        per_query["classes"] = classes.per_query
         representatives = classes.representatives
     else:
         seen = np.concatenate([dataset.rows("train"), dataset.rows(split)])
@@ -217,19 +225,45 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     write_json(workdir / "results.json", results)
     if trained is not None:
         inference.save(trained, workdir)
-    report.write(
-        workdir / "report",
+    _write_per_query(workdir / PER_QUERY, per_query, measured, dataset)
+    findings = report.Findings(
+        experiment,
         results,
         dataset,
-        embed,
+        load_given(experiment),
+        split,
+        measured,
+        embed(measured.rows),
         representatives,
         records,
-        split,
         masks=None if probed is None else probed.kept.get("masks"),
     )
+    report.write(workdir / "report", findings)
     print(report.render(results))
-    print(f"report in {workdir / 'report'}")
+    print(f"report in {workdir / 'report'}; open index.html in a browser")
     return results
+
+
+def _write_per_query(
+    path: pathlib.Path,
+    per_query: dict[str, dict[str, np.ndarray]],
+    measured: evaluation.Evaluation,
+    dataset: data.Dataset,
+) -> None:
+    """Keep the value of every query, so that runs can be compared query by query.
+
+    Arrays are ``<part>/<measure>``, float64 ``[Q]``, with ``part`` as in
+    ``results.json``, and ``rows``, ``units`` and ``labels`` of the queries.
+    """
+    arrays = {
+        f"{part}/{name}": values
+        for part, of_part in per_query.items()
+        for name, values in of_part.items()
+    }
+    rows = measured.rows
+    np.savez_compressed(
+        path, rows=rows, units=measured.units, labels=dataset.labels[rows], **arrays
+    )
 
 
 def _measured_split(dataset: data.Dataset) -> str:

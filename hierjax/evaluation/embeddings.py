@@ -33,7 +33,8 @@ class Evaluation:
       predictions: int ``[Q, L]`` nodes that the neighbours vote for, level by level, so
         that a row need not be a path; -1 where no neighbour's label is known.
       confidence: float64 ``[Q, L]`` share of the neighbours that voted so, 0..1.
-      nearest: ``[Q]`` the row of the data set nearest to each query.
+      nearest: ``[Q]`` the training row nearest to each query.
+      nearest_distance: float32 ``[Q]`` how far away that is.
     """
 
     measures: dict[str, float]
@@ -44,6 +45,7 @@ class Evaluation:
     predictions: np.ndarray
     confidence: np.ndarray
     nearest: np.ndarray
+    nearest_distance: np.ndarray
 
     def intervals(self, *, num_resamples: int = 2000) -> dict[str, Interval]:
         """95 % bootstrap intervals over units of the per-query measures."""
@@ -135,7 +137,7 @@ def evaluate(
     per_query |= silhouettes(
         queries, labels, hierarchy, distance="euclidean", name="silhouette_euclidean"
     )
-    nearest, _ = metrics.nearest_neighbors(
+    nearest, distances = metrics.nearest_neighbors(
         queries, gallery, max(neighbors), distance=distance
     )
     predictions = np.empty_like(labels)
@@ -173,4 +175,5 @@ def evaluate(
         predictions,
         confidence,
         gallery_rows[nearest[:, 0]],
+        distances[:, 0],
     )

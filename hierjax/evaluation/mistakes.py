@@ -71,6 +71,7 @@ def worst_mistakes(
     predicted: np.ndarray,
     true: np.ndarray,
     confidence: np.ndarray,
+    distance: np.ndarray,
     hierarchy: Hierarchy,
     number: int,
 ) -> np.ndarray:
@@ -80,13 +81,17 @@ def worst_mistakes(
       predicted: class ids ``[Q]``; -1, no prediction, is left out.
       true: class ids ``[Q]``; -1, unknown, is left out.
       confidence: ``[Q]``.
+      distance: ``[Q]`` of the nearest neighbour: of equally confident ones the nearer
+        come first.
       hierarchy: the label tree.
       number: mistakes at most.
 
     Returns:
       Positions among the queries, int ``[<= number]``: by the number of hops, largest
-      first, then by confidence, largest first, then in order.
+      first, then by confidence, largest first, then by distance, then in order.
     """
     wrong = np.flatnonzero((predicted >= 0) & (true >= 0) & (predicted != true))
     hops = hierarchy.path_length()[predicted[wrong], true[wrong]]
-    return wrong[np.lexsort([wrong, -confidence[wrong], -hops])][:number]
+    return wrong[np.lexsort([wrong, distance[wrong], -confidence[wrong], -hops])][
+        :number
+    ]

@@ -134,8 +134,9 @@ def test_predictions_are_the_votes_of_the_neighbours():
         shares = knn.predict_proba(DATA.features[rows]).max(axis=1)
         np.testing.assert_allclose(found.confidence[:, level], shares)
         assert 0 < shares.min() < shares.max()
-    nearest = knn.kneighbors(DATA.features[rows], 1, return_distance=False)[:, 0]
-    np.testing.assert_array_equal(found.nearest, train[nearest])
+    distances, nearest = knn.kneighbors(DATA.features[rows], 1)
+    np.testing.assert_array_equal(found.nearest, train[nearest[:, 0]])
+    np.testing.assert_allclose(found.nearest_distance, distances[:, 0], atol=1e-6)
 
 
 def test_no_known_neighbour_predicts_nothing():

@@ -39,8 +39,8 @@ def test_confusions_are_counted_and_ordered():
 
 
 def test_the_worst_mistakes_come_first():
-    confidence = RNG.integers(1, 4, 400) / 3
-    found = evaluation.worst_mistakes(PREDICTED, TRUE, confidence, TREE, 30)
+    confidence, distance = RNG.integers(1, 4, (2, 400)) / 3
+    found = evaluation.worst_mistakes(PREDICTED, TRUE, confidence, distance, TREE, 60)
     wrong = [
         q
         for q in range(400)
@@ -48,7 +48,8 @@ def test_the_worst_mistakes_come_first():
     ]
     hops = TREE.path_length()
     expected = sorted(
-        wrong, key=lambda q: (-hops[PREDICTED[q], TRUE[q]], -confidence[q], q)
+        wrong,
+        key=lambda q: (-hops[PREDICTED[q], TRUE[q]], -confidence[q], distance[q], q),
     )
-    assert found.tolist() == expected[:30]
-    assert evaluation.worst_mistakes(TRUE, TRUE, confidence, TREE, 3).size == 0
+    assert found.tolist() == expected[:60]
+    assert not evaluation.worst_mistakes(TRUE, TRUE, confidence, distance, TREE, 3).size

@@ -1,13 +1,6 @@
-"""The report of one run: a table and pictures."""
-
-import importlib.util
-import pathlib
+"""The measures of one run as Markdown tables."""
 
 import numpy as np
-
-from hierjax import metrics, plotting
-from hierjax.data import Dataset
-from hierjax.evaluation import Embed
 
 _COLUMNS = ("input", "learned", "untrained", "gain")
 
@@ -103,74 +96,3 @@ def render_classes(classes: dict) -> str:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             lines.append(f"{len(names)} classes have {what}: {shown}")
     return "\n".join(lines)
-
-
-def write_trees(
-    folder: pathlib.Path, kind: str, representatives: np.ndarray, dataset: Dataset
-) -> None:
-    """Write the trees that representatives suggest, in Newick notation.
-
-    By UPGMA and WPGMA, and by neighbour joining where scikit-bio is installed.
-    """
-    distances = metrics.representative_distances(representatives)
-    methods = ["upgma", "wpgma"]
-    if importlib.util.find_spec("skbio"):
-        methods.append("neighbor_joining")
-    if np.sum(~np.isnan(distances).all(axis=1)) < 3:
-        return
-    for method in methods:
-        tree = metrics.infer_tree(distances, method=method)
-        names = dataset.hierarchy.class_names
-        (folder / f"{kind}_{method}.nwk").write_text(tree.to_newick(names) + "\n")
-
-
-def write(
-    folder: pathlib.Path,
-    results: dict,
-    dataset: Dataset,
-    embed: Embed,
-    representatives: dict[str, np.ndarray],
-    records: list[dict],
-    split: str,
-    *,
-    masks: np.ndarray | None = None,
-) -> None:
-    """Write ``report.md`` and the pictures of a run into ``folder``.
-
-    Args:
-      folder: made where it is not there.
-      results: content of ``results.json``.
-      dataset: what was measured.
-      embed: its embedding.
-      representatives: kind, 'means' or 'proxies', to ``[C, D]``.
-      records: of the training, possibly none.
-      split: the rows that are drawn.
-      masks: ``[L, D]`` mean masks a level, None where there are none.
-    """
-    folder.mkdir(exist_ok=True)
-    (folder / "report.md").write_text(render(results) + "\n")
-    rows = dataset.rows(split)
-    figures = {
-        "embeddings": plotting.embedding_map(
-            embed(rows), dataset.labels[rows], dataset.hierarchy, title=split
-        )
-    }
-    if masks is not None:
-        figures["level_masks"] = plotting.mask_heatmap(
-            masks, dataset.hierarchy.level_names
-        )
-    for kind, vectors in representatives.items():
-        write_trees(folder, kind, vectors, dataset)
-        suffix = "" if kind == "means" else f"_{kind}"
-        figures |= {
-            f"dendrograms{suffix}": plotting.dendrograms(vectors, dataset.hierarchy),
-            f"class_distances{suffix}": plotting.class_distances(
-                vectors, dataset.hierarchy
-            ),
-        }
-    if records:
-        figures["training_curves"] = plotting.training_curves(
-            records, best_step=results["best_step"]
-        )
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)

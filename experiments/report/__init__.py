@@ -1,0 +1,83 @@
+"""The report of one run: tables, pictures, class trees, and a page with all of it."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+
+from experiments.report import page
+from experiments.report.findings import Findings
+from experiments.report.tables import render
+from hierjax import metrics, plotting
+from hierjax.data import Dataset
+
+__all__ = ["Findings", "render", "write"]
+
+
+def write_trees(
+    folder: pathlib.Path, kind: str, representatives: np.ndarray, dataset: Dataset
+) -> None:
+    """Write the trees that representatives suggest, in Newick notation.
+
+    By UPGMA and WPGMA, and by neighbour joining where scikit-bio is installed.
+    """
+    distances = metrics.representative_distances(representatives)
+    methods = ["upgma", "wpgma"]
+    if importlib.util.find_spec("skbio"):
+        methods.append("neighbor_joining")
+    if np.sum(~np.isnan(distances).all(axis=1)) < 3:
+        return
+    for method in methods:
+        tree = metrics.infer_tree(distances, method=method)
+        names = dataset.hierarchy.class_names
+        (folder / f"{kind}_{method}.nwk").write_text(tree.to_newick(names) + "\n")
+
+
+def write(folder: pathlib.Path, findings: Findings) -> None:
+    """Write ``report.md``, ``index.html`` and the pictures of a run.
+
+    Args:
+      folder: ``report`` in the run's workdir; made where it is not there.
+      findings: what to write.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "report.md").write_text(render(findings.results) + "\n")
+    for kind, vectors in findings.representatives.items():
+        write_trees(folder, kind, vectors, findings.dataset)
+    drawn = []
+    for name, figure in _figures(findings).items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        drawn.append(name)
+    (folder / "index.html").write_text(page.render(folder, findings, drawn), "utf-8")
+
+
+def _figures(findings: Findings) -> dict:
+    """Name to figure, in the order of the page."""
+    dataset, embeddings = findings.dataset, findings.embeddings
+    hierarchy, labels = dataset.hierarchy, dataset.labels[findings.measured.rows]
+    figures = {}
+    if findings.records:
+        figures["training_curves"] = plotting.training_curves(
+            findings.records, best_step=findings.results["best_step"]
+        )
+    title = findings.split
+    figures["embeddings"] = plotting.embedding_map(
+        embeddings, labels, hierarchy, title=title
+    )
+    if embeddings.shape[1] >= 3:
+        figures["embeddings_3d"] = plotting.embedding_space(
+            embeddings, labels, hierarchy, title=title
+        )
+    for kind, vectors in findings.representatives.items():
+        if not np.isfinite(vectors).all(axis=1).any():
+            continue
+        suffix = "" if kind == "means" else f"_{kind}"
+        figures |= {
+            f"dendrograms{suffix}": plotting.dendrograms(vectors, hierarchy),
+            f"class_distances{suffix}": plotting.class_distances(vectors, hierarchy),
+        }
+    if findings.masks is not None:
+        figures["level_masks"] = plotting.mask_heatmap(
+            findings.masks, hierarchy.level_names
+        )
+    return figures
