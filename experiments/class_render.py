@@ -1,7 +1,10 @@
-"""Tables of classes as Markdown and CSV, from the JSON of `experiments.reproduce`."""
+"""Tables of classes, from the JSON that `experiments.reproduce` writes."""
 
-import csv
-import io
+from experiments import document
+from experiments.document import Bullets, Part, Table
+from experiments.render import frame, mean_sd, number
+
+_DIGITS = 3
 
 # Heading -> measure. W are the learned proxies.
 _COLUMNS = {
@@ -28,34 +31,16 @@ _COMPARED = {
 }
 
 
-def _number(value: float | None, digits: int = 3, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.{digits}f}"
-
-
-def _mean_sd(entry: dict | None) -> str:
-    if entry is None or entry["mean"] is None:
-        return "-"
-    text = _number(entry["mean"])
-    return text if entry["sd"] is None else f"{text} ± {_number(entry['sd'])}"
-
-
 def _difference(entry: dict | None) -> str:
     """A difference with its interval, marked where that leaves out 0."""
     if entry is None or entry["mean"] is None:
         return "-"
-    text = _number(entry["mean"], sign="+")
+    text = number(entry["mean"], _DIGITS, "+")
     if entry["low"] is None:
         return text
     mark = "" if entry["low"] <= 0 <= entry["high"] else " *"
-    return f"{text} [{_number(entry['low'])}, {_number(entry['high'])}]{mark}"
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rule(count: int) -> str:
-    return "| --- " * count + "|"
+    low, high = (number(entry[key], _DIGITS) for key in ("low", "high"))
+    return f"{text} [{low}, {high}]{mark}"
 
 
 def _accuracy(block: dict, row: str) -> float | None:
@@ -64,14 +49,14 @@ def _accuracy(block: dict, row: str) -> float | None:
     return entry["mean"]
 
 
-def _comparison_line(block: dict, comparison: dict, needed: float) -> str:
+def _comparison_cells(block: dict, comparison: dict, needed: float) -> list[str]:
     cells = [f"{comparison['row']} - {comparison['against']}", str(comparison["seeds"])]
     for names in _COMPARED.values():
         found = [comparison["differences"].get(name) for name in names]
         cells.append(_difference(next((entry for entry in found if entry), None)))
     p = comparison["class_permutation_p"]
     cells.append(
-        " / ".join(_number(p.get(f"gamma/{kind}"), 4) for kind in ("proxies", "means"))
+        " / ".join(number(p.get(f"gamma/{kind}"), 4) for kind in ("proxies", "means"))
     )
     if needed:
         lowest = min(_accuracy(block, comparison[key]) for key in ("row", "against"))
@@ -80,7 +65,7 @@ def _comparison_line(block: dict, comparison: dict, needed: float) -> str:
         differs = accuracy["low"] is None or accuracy["low"] > 0 or accuracy["high"] < 0
         similar = "no: it differs" if differs else "no difference shown"
         cells.append(similar if lowest >= needed else too_low)
-    return _line(cells)
+    return cells
 
 
 def _remarks(block: dict) -> list[str]:
@@ -94,56 +79,48 @@ def _remarks(block: dict) -> list[str]:
         f"{name} {row['chosen']}" for name, row in rows.items() if row["chosen"]
     )
     settings = ", ".join(f"{k} {v}" for k, v in block["settings"].items())
-    lines = [f"- {levels}; {splits} (seed 0).", f"- Settings: {settings}."]
+    lines = [f"{levels}; {splits} (seed 0).", f"Settings: {settings}."]
     if chosen:
-        lines.append(f"- Chosen on validation accuracy, seed 0: {chosen}.")
+        lines.append(f"Chosen on validation accuracy, seed 0: {chosen}.")
     for what, key in (
         ("without a training row", "untrained_classes"),
         ("without a query", "untested_classes"),
     ):
         names = next(iter(rows.values()))[key]
         if names:
-            lines.append(f"- {len(names)} classes {what}: {', '.join(names[:8])}.")
+            lines.append(f"{len(names)} classes {what}: {', '.join(names[:8])}.")
     return lines
 
 
-def _block_lines(block: dict, content: dict) -> list[str]:
-    lines = [f"### {block['name']}", ""]
-    if block["absent"]:
-        lines += ["Not run: data absent.", ""]
-    if block["note"]:
-        lines += [block["note"], ""]
+def _block_parts(block: dict, content: dict) -> list[Part]:
     if not block["rows"]:
-        return lines if block["absent"] else [*lines, "Not run yet.", ""]
+        return []
     shown = {
         heading: measure
         for heading, measure in _COLUMNS.items()
         if any(measure in row["measures"] for row in block["rows"].values())
     }
-    lines += [_line(["row", "seeds", *shown]), _rule(len(shown) + 2)]
+    lines = []
     for name in content["row_names"]:
         if name in block["rows"]:
             row = block["rows"][name]
-            cells = [_mean_sd(row["measures"].get(m)) for m in shown.values()]
-            lines.append(_line([name, str(row["seeds"]), *cells]))
+            cells = [mean_sd(row["measures"].get(m), _DIGITS) for m in shown.values()]
+            lines.append([name, str(row["seeds"]), *cells])
+    parts = [Table(["row", "seeds", *shown], lines)]
     if block["comparisons"]:
         needed = content["needed_accuracy"]
         headings = ["difference", "seeds", *_COMPARED, "p over classes W / means"]
         headings += ["similar accuracy"] * bool(needed)
-        lines += ["", _line(headings), _rule(len(headings))]
-        lines += [_comparison_line(block, c, needed) for c in block["comparisons"]]
-    return [*lines, "", *_remarks(block), ""]
+        lines = [_comparison_cells(block, c, needed) for c in block["comparisons"]]
+        parts.append(Table(headings, lines))
+    return [*parts, Bullets(_remarks(block))]
 
 
-def markdown(content: dict) -> str:
-    """The whole table as Markdown."""
-    run = content["run"]
-    lines = [
-        f"# {content['title']}",
-        "",
-        f"`{run['command']}`",
-        "",
-        f"Scale {run['scale']}. Mean ± standard deviation over seeds. W: the learned "
+def parts(content: dict) -> list[Part]:
+    """The whole table."""
+    introduction = [
+        f"Scale {content['run']['scale']}. Mean ± standard deviation over seeds. W: "
+        "the learned "
         "proxies; means: class means of the training embeddings. AHC: hops of the "
         "prediction from the truth, 0 if right. HP@5: share of the five best classes "
         "among the nearest in the tree. AHS: hierarchical similarity of the 1 to 250 "
@@ -151,35 +128,22 @@ def markdown(content: dict) -> str:
         "pairs of class pairs with unequal tree distance, 1 at best. rho: Spearman "
         "correlation a class with the tree, Fisher mean; with self: as published. "
         "clades: share of the tree's inner nodes found by UPGMA.",
-        "",
         "Differences are paired by seed, with a 95 % t interval (* leaves out 0); p "
         "over classes: sign-flip permutation of the mean per-class gamma, which takes "
         "classes as independent though they share distances.",
-        "",
     ]
     if content["needed_accuracy"]:
-        lines += [
+        introduction.append(
             f"Where top-1 is below {content['needed_accuracy']:.0%} a claim 'at "
-            "similar accuracy' is called not testable.",
-            "",
-        ]
-    if content["note"]:
-        lines += [content["note"], ""]
-    for block in content["blocks"]:
-        lines += _block_lines(block, content)
-    environment = ", ".join(f"{k} {v}" for k, v in run["environment"].items())
-    lines.append(
-        f"Computed with {environment}; {run['seconds']:.0f} s of runs, tuning included."
-    )
-    return "\n".join(lines) + "\n"
+            "similar accuracy' is called not testable."
+        )
+    return frame(content, introduction, _block_parts)
 
 
 def comma_separated(content: dict) -> str:
     """Every measure of every row and every difference as CSV, a line each."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     keys = ("mean", "sd", "low", "high")
-    writer.writerow(["block", "row", "against", "measure", "seeds", *keys])
+    lines = []
     for block in content["blocks"]:
         entries = [
             (name, "", row["seeds"], row["measures"])
@@ -192,5 +156,6 @@ def comma_separated(content: dict) -> str:
         for name, against, seeds, measures in entries:
             for measure, entry in measures.items():
                 values = [entry[key] for key in keys]
-                writer.writerow([block["name"], name, against, measure, seeds, *values])
-    return buffer.getvalue()
+                lines.append([block["name"], name, against, measure, seeds, *values])
+    header = ["block", "row", "against", "measure", "seeds", *keys]
+    return document.comma_separated(header, lines)

@@ -1,11 +1,12 @@
-"""Tables of probes as Markdown, from the JSON that `experiments.reproduce` writes.
+"""Tables of probes, from the JSON that `experiments.reproduce` writes.
 
 Their CSV is that of `experiments.render`.
 """
 
-from experiments.render import comma_separated, gain_cell, mean_sd, number
+from experiments.document import Bullets, Part, Table
+from experiments.render import comma_separated, frame, gain_cell, mean_sd, number
 
-__all__ = ["comma_separated", "markdown"]
+__all__ = ["comma_separated", "parts"]
 
 _EXTRAS = {
     "val": "validation",
@@ -27,18 +28,14 @@ def _targets(block: dict, measure: str) -> list[str]:
     return list(names)
 
 
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _values_table(block: dict, content: dict) -> list[str]:
+def _values_table(block: dict, content: dict) -> Table:
     columns = {f"probe {t}": f"probe/{t}" for t in _targets(block, "probe")}
     columns |= {f"1-NN {t}": f"nn/{t}" for t in _targets(block, "nn")}
     retrieved = _targets(block, "map_at_r")
     columns |= {f"MAP@R {t}": f"map_at_r/{t}" for t in retrieved}
     columns |= {f"sil {t}": f"silhouette/{t}" for t in _targets(block, "silhouette")}
     columns |= _EXTRAS
-    lines = [_line(["row", *columns]), "| --- " * (len(columns) + 1) + "|"]
+    lines = []
     for name in content["row_names"]:
         if name in block["rows"]:
             measures = block["rows"][name]["measures"]
@@ -47,24 +44,20 @@ def _values_table(block: dict, content: dict) -> list[str]:
                 mean_sd(measures[m], digits[m]) if m in measures else "-"
                 for m in columns.values()
             ]
-            lines.append(_line([name, *cells]))
-    return lines
+            lines.append([name, *cells])
+    return Table(["row", *columns], lines)
 
 
-def _gains_table(block: dict, content: dict, baseline: str) -> list[str]:
+def _gains_table(block: dict, content: dict, baseline: str) -> Table:
     columns = {f"probe {t}": f"probe/{t}" for t in _targets(block, "probe")}
     columns |= {f"1-NN {t}": f"nn/{t}" for t in _targets(block, "nn")}
-    lines = [
-        _line([f"against {baseline}", *columns]),
-        "| --- " * (len(columns) + 1) + "|",
-    ]
+    lines = []
     for name in content["row_names"]:
         gain = block["rows"].get(name, {}).get("gain", {}).get(baseline)
         if gain is not None:
-            lines.append(
-                _line([name, *(gain_cell(gain.get(m)) for m in columns.values())])
-            )
-    return lines
+            cells = [gain_cell(gain.get(measure)) for measure in columns.values()]
+            lines.append([name, *cells])
+    return Table([f"against {baseline}", *columns], lines)
 
 
 def _remarks(block: dict) -> list[str]:
@@ -93,42 +86,34 @@ def _remarks(block: dict) -> list[str]:
         if f"mask_share/{block['levels'][0]}" in row["measures"]
     )
     lines = [
-        f"- n = {block['queries']} queries from {block['units']} x {block['unit']} in "
+        f"n = {block['queries']} queries from {block['units']} x {block['unit']} in "
         f"{folds} fold(s); present: {levels}. Seeds a row: {seeds}.",
-        f"- The same for all rows: {settings}.",
+        f"The same for all rows: {settings}.",
     ]
     if chosen:
-        lines.append(f"- Learning rate chosen on validation (fold 0): {chosen}.")
+        lines.append(f"Learning rate chosen on validation (fold 0): {chosen}.")
     if shares:
-        lines.append(f"- Mean mask a level: {shares}.")
+        lines.append(f"Mean mask a level: {shares}.")
     return lines
 
 
-def _block_lines(block: dict, content: dict) -> list[str]:
-    lines = [f"### {block['name']}", ""]
-    if block["absent"]:
-        lines += ["Not run: data absent.", ""]
-    if block["note"]:
-        lines += [block["note"], ""]
+def _block_parts(block: dict, content: dict) -> list[Part]:
     if not block["rows"]:
-        return lines if block["absent"] else [*lines, "Not run yet.", ""]
-    lines += [*_values_table(block, content), ""]
-    for baseline in content["baselines"]:
-        if any(baseline in row["gain"] for row in block["rows"].values()):
-            lines += [*_gains_table(block, content, baseline), ""]
-    return [*lines, *_remarks(block), ""]
+        return []
+    gains = [
+        _gains_table(block, content, baseline)
+        for baseline in content["baselines"]
+        if any(baseline in row["gain"] for row in block["rows"].values())
+    ]
+    return [_values_table(block, content), *gains, Bullets(_remarks(block))]
 
 
-def markdown(content: dict) -> str:
-    """The whole table as Markdown."""
-    run = content["run"]
+def parts(content: dict) -> list[Part]:
+    """The whole table."""
     trials = sorted(set(content["trials"].values()))
-    lines = [
-        f"# {content['title']}",
-        "",
-        f"`{run['command']}`",
-        "",
-        f"Scale {run['scale']}. Frozen features before the projection head. probe: "
+    introduction = [
+        f"Scale {content['run']['scale']}. Frozen features before the projection "
+        "head. probe: "
         "linear classifier, last epoch, its learning rate chosen on validation; 1-NN: "
         "nearest training row by cosine; MAP@R: retrieval among the test rows; sil: "
         "silhouette of the test rows; rank: effective rank of their features; var 2: "
@@ -137,19 +122,9 @@ def markdown(content: dict) -> str:
         "guard: share of rows whose mixture left a level too few dimensions; val: the "
         "selection measure, nearest training row on validation. Mean ± standard "
         f"deviation over seeds. Trials a row, chosen on validation: {trials}.",
-        "",
         "Differences are paired on the same queries; brackets: 95 % bootstrap interval "
         "over seeds and units, given the test set (↑ better, ↓ worse, = the interval "
         "includes 0). Many comparisons stand side by side: single arrows are weak "
         "evidence.",
-        "",
     ]
-    if content["note"]:
-        lines += [content["note"], ""]
-    for block in content["blocks"]:
-        lines += _block_lines(block, content)
-    environment = ", ".join(f"{k} {v}" for k, v in run["environment"].items())
-    lines.append(
-        f"Computed with {environment}; {run['seconds']:.0f} s of runs, tuning included."
-    )
-    return "\n".join(lines) + "\n"
+    return frame(content, introduction, _block_parts)

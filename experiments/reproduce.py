@@ -9,6 +9,7 @@ from experiments import (
     class_aggregate,
     class_render,
     command_line,
+    document,
     figures,
     probe_render,
     render,
@@ -166,10 +167,12 @@ def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None
     write_json(path, content)
     content = read_json(path)
     shown = RENDER[table.measured]
-    path.with_suffix(".md").write_text(shown.markdown(content))
+    parts = shown.parts(content)
+    path.with_suffix(".md").write_text(document.markdown(parts))
+    path.with_suffix(".tex").write_text(document.latex(parts))
     path.with_suffix(".csv").write_text(shown.comma_separated(content))
-    print(shown.markdown(content))
-    print(f"written: {path}, .md and .csv")
+    print(document.markdown(parts))
+    print(f"written: {path}, .md, .tex and .csv")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import class_render, render, reproduce, tables
+from experiments import class_render, document, render, reproduce, tables
 from experiments.presets import PRESETS
 from experiments.runs import read_json
 from experiments.tables import rank_based
@@ -59,7 +59,8 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
 
     content = read_json(tmp_path / "rank_based.json")
     assert str(tmp_path) not in json.dumps(content)
-    assert render.markdown(content) == (tmp_path / "rank_based.md").read_text()
+    text = document.markdown(render.parts(content))
+    assert text == (tmp_path / "rank_based.md").read_text()
     block = content["blocks"][0]
     assert block["rows"]["quadruplet"]["seeds"] == 2
 
@@ -186,10 +187,8 @@ def test_a_table_of_classes(run, capsys, small_class_table, tmp_path):
     assert run(reproduce, "--table=class_hierarchies", f"--workdir={tmp_path}") == 0
     capsys.readouterr()
     content = read_json(tmp_path / "class_hierarchies.json")
-    assert (
-        class_render.markdown(content)
-        == (tmp_path / "class_hierarchies.md").read_text()
-    )
+    text = document.markdown(class_render.parts(content))
+    assert text == (tmp_path / "class_hierarchies.md").read_text()
     (block,) = content["blocks"]
     folder = tmp_path / "jobs" / "class_hierarchies" / "gm_notes"
 
@@ -217,7 +216,6 @@ def test_a_table_of_classes(run, capsys, small_class_table, tmp_path):
     )
     expected = metrics.sign_flip_test(mean)
     assert entry["class_permutation_p"]["gamma/proxies"] == expected
-    text = class_render.markdown(content)
     assert "not testable at this scale" in text and "proxydr - normface" in text
 
 
@@ -248,5 +246,7 @@ def test_every_row_of_the_paper_has_a_preset():
 def test_committed_tables_render_again(path):
     content = read_json(path)
     shown = reproduce.RENDER[content.get("measured", "neighbors")]
-    assert path.with_suffix(".md").read_text() == shown.markdown(content)
+    parts = shown.parts(content)
+    assert path.with_suffix(".md").read_text() == document.markdown(parts)
+    assert path.with_suffix(".tex").read_text() == document.latex(parts)
     assert path.with_suffix(".csv").read_text() == shown.comma_separated(content)
