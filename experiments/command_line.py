@@ -150,10 +150,21 @@ def explicit_flags() -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
+def run(
+    main: Callable[..., None],
+    define_flags: Callable[[], None],
+    *,
+    arguments: bool = False,
+) -> None:
     """Define and parse the flags and run ``main``.
 
     A user's mistake is one line on standard error and exit code 2.
+
+    Args:
+      main: what to run.
+      define_flags: defines the command's flags.
+      arguments: call ``main`` with the list of the arguments that are no flags; else
+        such arguments are refused.
     """
     define_flags()
 
@@ -172,13 +183,13 @@ def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
         if not flags.FLAGS["verbosity"].present:
             # Orbax reports every step of a save at level INFO.
             logging.set_verbosity(logging.WARNING)
-        if len(left) > 1:
+        if len(left) > 1 and not arguments:
             _fail(f"unexpected argument {left[1]!r}; options start with --")
         return left
 
-    def guarded(_):
+    def guarded(argv):
         try:
-            main()
+            main(argv[1:]) if arguments else main()
         except UserError as error:
             _fail(error)
         except KeyboardInterrupt:

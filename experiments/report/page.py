@@ -94,7 +94,7 @@ def cell(entry: dict | None, measure: str, *, is_gain: bool = False) -> dict:
     }
 
 
-def _axis(key: str) -> list[float] | None:
+def axis_of(key: str) -> list[float] | None:
     """Ends of the axis on which a measure's intervals are drawn."""
     term = TERMS.get(key)
     for start in (0, -1):
@@ -119,7 +119,7 @@ def grouped(columns: dict[str, dict]) -> list[dict]:
             {
                 "key": key,
                 "title": TERMS[key].title if key in TERMS else key,
-                "axis": _axis(key),
+                "axis": axis_of(key),
                 "rows": [],
             },
         )
