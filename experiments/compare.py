@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import numpy as np
 from absl import flags
 
 from experiments import command_line, document
@@ -83,12 +84,23 @@ def _chosen_measures(runs: list[Run], pattern: str) -> list[str]:
 
 
 def _cell(entry: dict | None, is_best: bool) -> str:
-    if entry is None or entry["value"] is None:
-        return "-"
-    text = f"{entry['value']:.3f}"
-    if entry.get("low") is not None:
-        text += f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    text = _with_interval(**entry) if entry else "-"
     return f"**{text}**" if is_best else text
+
+
+def _with_interval(
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    sign: str = "",
+) -> str:
+    """A value with its interval, '-' where undefined."""
+    if value is None or np.isnan(value):
+        return "-"
+    text = f"{value:{sign}.3f}"
+    if low is not None and not np.isnan(low):
+        text += f" [{low:.3f}, {high:.3f}]"
+    return text
 
 
 def _differences(runs: list[Run], measures: list[str]) -> Table | None:
@@ -98,9 +110,7 @@ def _differences(runs: list[Run], measures: list[str]) -> Table | None:
         found = [difference(runs[0], run, measure) for run in runs[1:]]
         if any(interval is not None for interval in found):
             cells = [
-                "-"
-                if interval is None
-                else f"{interval.mean:+.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+                _with_interval(*interval, sign="+") if interval else "-"
                 for interval in found
             ]
             lines.append([measure, *cells])

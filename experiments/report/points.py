@@ -3,7 +3,6 @@
 import importlib.util
 
 import numpy as np
-from matplotlib.colors import to_hex
 
 from hierjax import metrics
 from hierjax.data import Dataset
@@ -65,6 +64,11 @@ def space(embeddings: np.ndarray) -> dict | None:
     return _components(embeddings, 3)
 
 
+def _hex(colors: np.ndarray) -> list[str]:
+    """Colours ``[n, 3]`` from 0 to 1 as ``#rrggbb``."""
+    return [f"#{bytes(rgb).hex()}" for rgb in np.round(255 * colors).astype(np.uint8)]
+
+
 def _components(embeddings: np.ndarray, number: int) -> dict:
     points, shares = metrics.principal_coordinates(embeddings, number)
     names = [f"component {k} ({share:.0%})" for k, share in enumerate(shares)]
@@ -98,7 +102,7 @@ def map_data(dataset: Dataset, measured: Evaluation, embeddings: np.ndarray) -> 
             {
                 "name": name,
                 "nodes": hierarchy.node_names(level),
-                "colors": [to_hex(rgb) for rgb in tree_colors(hierarchy, level)],
+                "colors": _hex(tree_colors(hierarchy, level)),
             }
             for level, name in enumerate(hierarchy.level_names)
         ],

@@ -69,14 +69,14 @@ def umap_coordinates(
     if len(rows) < 4:
         raise UserError(f"UMAP needs at least 4 rows, found {len(rows)}")
     try:
-        import umap
+        from umap import UMAP
     except ImportError:
         raise UserError(
             "umap-learn is not installed; pip install 'hierjax[umap]'"
         ) from None
     if (rows == rows[0]).all():
         return np.zeros((len(rows), 2), np.float32)
-    reducer = umap.UMAP(
+    reducer = UMAP(
         n_neighbors=min(num_neighbors, len(rows) - 1),
         # The spectral start fails on few rows.
         init="spectral" if len(rows) > 2 * num_neighbors else "random",

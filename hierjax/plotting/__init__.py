@@ -9,6 +9,7 @@ family keeps its hue from one picture to the next.
 """
 
 from hierjax.plotting.class_trees import dendrograms
+from hierjax.plotting.clouds import point_cloud
 from hierjax.plotting.colors import tree_colors
 from hierjax.plotting.curves import training_curves
 from hierjax.plotting.distances import class_distances
@@ -24,6 +25,7 @@ __all__ = [
     "embedding_space",
     "example_grid",
     "mask_heatmap",
+    "point_cloud",
     "training_curves",
     "tree_colors",
     "tsne_grid",

@@ -12,11 +12,13 @@ from experiments import command_line
 def run(monkeypatch):
     """A callable that runs a command as its ``__main__`` does; gives the exit code."""
 
-    def start(command, *arguments):
+    def start(command, *arguments, positional=False):
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
         try:
             with pytest.raises(SystemExit) as stop:
-                command_line.run(command.main, command.define_flags)
+                command_line.run(
+                    command.main, command.define_flags, arguments=positional
+                )
             return stop.value.code or 0
         finally:
             # Not those of libraries that were imported along the way.
