@@ -151,11 +151,12 @@ def _tables(results: dict) -> list[dict]:
             }
             for kind in ("proxies", "means")
         }
-        kinds["embedding"] = {
-            name: entry for name, entry in measures.items() if "/" not in name
-        }
         kinds = {kind: found for kind, found in kinds.items() if found}
         tables.append({"title": "Classes", "groups": grouped(kinds)})
+        alone = {name: entry for name, entry in measures.items() if "/" not in name}
+        if alone:
+            shown = grouped({"value": alone})
+            tables.append({"title": "Classes in the embedding", "groups": shown})
     for table in tables:
         table["headings"] = list(table["groups"][0]["rows"][0]["cells"])
     return tables
