@@ -320,6 +320,9 @@ const choose = async (id, value) => {
   return shown();
 };
 const first = shown();
+Plotly.Fx.hover("plane-plot", [{ curveNumber: 0, pointNumber: 0 }]);
+await pause(300);
+const hovered = document.querySelector("#plane-plot .hoverlayer").textContent;
 const finest = await choose("level", "2");
 const pca = await choose("plane", "PCA");
 const mark = document.getElementById("mark");
@@ -335,7 +338,7 @@ const before = confusions();
 await choose("confusion-level", "2");
 const space = document.getElementById("space-plot");
 return {
-  first, finest, pca, unmarked, told, before, after: confusions(),
+  hovered, first, finest, pca, unmarked, told, before, after: confusions(),
   space: space.hidden ? "static" : (space.data || []).flatMap((t) => t.z).length,
   still: !document.getElementById("space-static").hidden,
   wide: document.documentElement.scrollWidth <= innerWidth,
@@ -369,6 +372,10 @@ def test_the_page_works_in_a_narrow_browser(hostile, tmp_path):
         "true: &lt;/script&gt;&lt;b&gt; / a &amp; b / ?" in t for t in first["texts"]
     )
     assert all("<img" not in t for t in first["texts"])
+    # The first trace is that of the node that comes first by id, 'quoted'.
+    row = measured.rows[np.flatnonzero(labels[:, 0] == 0)[0]]
+    assert f"dir/<b>{row}</b>&.png" in found["hovered"]
+    assert "true: 'quoted' / é ∀ &amp;" in found["hovered"]
     assert not found["told"]["hidden"]
     assert found["told"]["text"].startswith("Silhouette, cosine")
     assert found["before"] == [True, False, False]

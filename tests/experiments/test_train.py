@@ -146,6 +146,14 @@ def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
     for picture in ("embeddings", "dendrograms", "class_distances", "training_curves"):
         assert (workdir / "report" / f"{picture}.png").stat().st_size > 5_000
     assert (workdir / "report" / "report.md").read_text() in capsys.readouterr().out
+    page = (workdir / "report" / "index.html").read_text("utf-8")
+    assert "animal / bird / owl" in page and "<code>rank_based" in page
+    with np.load(workdir / "per_query.npz") as kept:
+        for part in ("input", "learned"):
+            for name in ("knn/level_2", "silhouette/level_0"):
+                mean = results[part]["measures"][name]["value"]
+                assert np.nanmean(kept[f"{part}/{name}"]) == pytest.approx(mean)
+        assert len(kept["rows"]) == len(kept["labels"]) == results["queries"]
 
     before = (workdir / "metrics.jsonl").read_text()
     assert run(train, *arguments) == 0

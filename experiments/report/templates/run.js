@@ -53,7 +53,7 @@ function traces(level, plot, type) {
         color: rows.map((row) => key < 0 ? color("--faint")
           : data.levels[level].colors[data.labels[level][row]]),
         symbol: rows.map((row) => wrong(row) ? "x" : "circle"),
-        size: rows.map((row) => type === "scatter3d" ? (wrong(row) ? 3 : 5)
+        size: rows.map((row) => type === "scatter3d" ? (wrong(row) ? 4 : 5)
           : (many ? 6 : 8)),
         opacity: 0.85, line: { width: 0 },
       },
