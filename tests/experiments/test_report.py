@@ -302,8 +302,10 @@ def test_verdicts(measure, low, high, expected):
 
 LOOK = """
 const shown = () => {
-  const traces = document.getElementById("plane-plot").data;
+  const traces = document.getElementById("plane-plot").data.filter((t) => t.text);
+  const dots = document.getElementById("plane-plot").data.filter((t) => !t.text);
   return {
+    legend: dots.map((t) => [t.name, t.marker.color]),
     points: document.querySelectorAll("#plane-plot .points path").length,
     names: traces.map((t) => t.name),
     colors: [...new Set(traces.flatMap((t) => t.marker.color))].sort(),
@@ -358,8 +360,10 @@ def test_the_page_works_in_a_narrow_browser(hostile, tmp_path):
     )
     assert first["points"] == finest["points"] == 30
     assert first["names"] == ["'quoted'", "&lt;/script&gt;&lt;b&gt;"]
+    assert [name for name, _ in finest["legend"]] == finest["names"]
     colors = points.map_data(findings.dataset, measured, findings.embeddings)["levels"]
     assert first["colors"] == sorted(colors[0]["colors"])
+    assert [color for _, color in first["legend"]] == colors[0]["colors"]
     assert set(colors[2]["colors"]) < set(finest["colors"])
     assert len(finest["names"]) == 5 and finest["names"][-1] == "unknown"
     for shown, level in ((first, 0), (finest, 2)):

@@ -41,13 +41,13 @@ function traces(level, plot, type) {
   });
   const order = [...groups.keys()].sort((a, b) => (a < 0) - (b < 0) || a - b);
   const many = data.names.length > 600;
-  return order.map((key) => {
+  return order.flatMap((key) => {
     const rows = groups.get(key);
     const wrong = (row) => markChoice.checked && data.labels[level][row] >= 0 &&
       data.predictions[level][row] !== data.labels[level][row];
     const name = key < 0 ? "unknown" : named < 0 ? "all" : data.levels[named].nodes[key];
     const trace = {
-      type, mode: "markers", name: asText(name), showlegend: named >= 0 || key < 0,
+      type, mode: "markers", name: asText(name), legendgroup: String(key), showlegend: false,
       text: rows.map((row) => hover[row]), hovertemplate: "%{text}<extra></extra>",
       marker: {
         color: rows.map((row) => key < 0 ? color("--faint")
@@ -61,7 +61,12 @@ function traces(level, plot, type) {
     ["x", "y", "z"].slice(0, plot.points.length).forEach((axis, k) => {
       trace[axis] = rows.map((row) => plot.points[k][row]);
     });
-    return trace;
+    if (type === "scatter3d" || (named < 0 && key >= 0)) return [trace];
+    // A dot of the family's own colour, whatever the first of its points is.
+    const dot = { type, mode: "markers", name: trace.name, legendgroup: trace.legendgroup,
+      showlegend: true, x: [null], y: [null], hoverinfo: "skip", marker: { size: 8,
+        color: key < 0 ? color("--faint") : data.levels[named].colors[key] } };
+    return [trace, dot];
   });
 }
 
