@@ -30,16 +30,8 @@ _OF_A_LAUNCH = (
     "num_processes",
     "process_id",
 )
-_OVERRIDES = (
-    "seed",
-    "num_steps",
-    "batch_size",
-    "learning_rate",
-    "dataset",
-    "label_fields",
-    "image_size",
-    *_PATHS,
-)
+_DATA = ("dataset", "label_fields", "image_size", *_PATHS)
+_OVERRIDES = ("seed", "num_steps", "batch_size", "learning_rate", *_DATA)
 
 
 def define_experiment_flags() -> None:
@@ -57,6 +49,12 @@ def define_experiment_flags() -> None:
     flags.DEFINE_integer("num_steps", None, "Training steps.")
     flags.DEFINE_integer("batch_size", None, "Examples a step over all devices.")
     flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
+    define_data_flags()
+    flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
+
+
+def define_data_flags() -> None:
+    """Flags that say which data, and how to read the user's own."""
     flags.DEFINE_string(
         "dataset",
         None,
@@ -73,7 +71,6 @@ def define_experiment_flags() -> None:
     flags.DEFINE_integer(
         "image_size", None, "Side of images, or mel bands, read from files."
     )
-    flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
 
 
 def define_host_flags() -> None:
@@ -100,9 +97,7 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     """
     values = flags.FLAGS
     name = values.experiment
-    overrides = {
-        key: values[key].value for key in _OVERRIDES if values[key].value is not None
-    }
+    overrides = _given(_OVERRIDES)
     for text in values.set:
         key, value = _parse_setting(text)
         if key in overrides:
@@ -128,17 +123,8 @@ def experiment_from_flags() -> tuple[str, Experiment]:
             print(f"for {dataset}: {key} = {adapted[key]!r}")
     if dataset != preset.dataset:
         overrides["dataset"] = dataset
-    readers = [
-        *(of for of, loader in data.LOADERS.items() if loader.place == "data_path"),
-        *OWN_FILES,
-    ]
-    if "data_path" in overrides and dataset not in readers:
-        raise UserError(
-            f"--data_path is read by --dataset={', '.join(readers)}, got {dataset}"
-        )
-    for key in _PATHS:
-        if overrides.get(key):
-            overrides[key] = str(pathlib.Path(overrides[key]).resolve())
+    _check_data_path(overrides, dataset)
+    _make_absolute(overrides)
     experiment = dataclasses.replace(preset, **overrides)
     for key, value in overrides.items():
         print(f"override: {key} = {getattr(experiment, key)!r}")
@@ -146,6 +132,39 @@ def experiment_from_flags() -> tuple[str, Experiment]:
             shown = pathlib.Path(value).name if key in _PATHS else value
             name += f",{key}={shown}"
     return name, adapt(experiment, overrides)
+
+
+def data_from_flags() -> Experiment:
+    """An experiment of which only the data are chosen, by the flags of data."""
+    given = _given(_DATA)
+    default = Experiment().dataset
+    dataset = given.get("dataset") or _dataset_of_path(given.get("data_path"), default)
+    _check_data_path(given, dataset)
+    _make_absolute(given)
+    return Experiment(**given | {"dataset": dataset})
+
+
+def _given(names: Sequence[str]) -> dict[str, object]:
+    """Values of the flags that are set."""
+    values = flags.FLAGS
+    return {key: values[key].value for key in names if values[key].value is not None}
+
+
+def _make_absolute(given: dict) -> None:
+    for key in _PATHS:
+        if given.get(key):
+            given[key] = str(pathlib.Path(given[key]).resolve())
+
+
+def _check_data_path(given: dict, dataset: str) -> None:
+    readers = [
+        *(of for of, loader in data.LOADERS.items() if loader.place == "data_path"),
+        *OWN_FILES,
+    ]
+    if "data_path" in given and dataset not in readers:
+        raise UserError(
+            f"--data_path is read by --dataset={', '.join(readers)}, got {dataset}"
+        )
 
 
 def _dataset_of_path(path: str | None, preset: str) -> str:
