@@ -20,7 +20,7 @@ class Preset:
 
 
 QUICKSTART = "quickstart"
-OWN_DATA_DEFAULT = "hierarchical_contrastive/{kind}/hmce"
+OWN_DATA_DEFAULT = "class_hierarchies/{kind}/proxydr"
 """Where only own data are named; `BUILD_NOTES.md` has the measurements."""
 
 

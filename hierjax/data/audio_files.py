@@ -1,11 +1,15 @@
 """Audio files of any length as log-mel spectrograms of one size (extra ``audio``)."""
 
+import math
 import os
 import pathlib
 from typing import BinaryIO
 
 import numpy as np
+from scipy.signal import resample_poly
+from scipy.signal.windows import hann
 
+from hierjax.data.mel import mel_filters
 from hierjax.errors import UserError
 
 SUFFIXES = frozenset(".aif .aiff .flac .mp3 .oga .ogg .opus .wav".split())
@@ -30,13 +34,15 @@ def read_spectrogram(
       float32 ``[2 M, M]``.
 
     Raises:
-      UserError: It is no recording, is damaged or empty; the packages are missing.
+      UserError: It is no recording, is damaged or empty; soundfile is missing.
     """
     name = name or str(source)
     try:
         import soundfile
     except ImportError:
-        raise _missing(name) from None
+        raise UserError(
+            f"{name}: reading audio takes soundfile; run pip install 'hierjax[audio]'"
+        ) from None
     try:
         signal, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
@@ -63,44 +69,34 @@ def log_mel(signal: np.ndarray, rate: int, bands: int, name: str) -> np.ndarray:
       float32 ``[2 M, M]``.
 
     Raises:
-      UserError: There are no samples, or one is not finite; librosa is missing.
+      UserError: There are no samples, or one is not finite.
     """
     if not signal.size or not np.isfinite(signal).all():
         raise UserError(
             f"{name}: has no samples, or some that are not finite; remove it"
         )
-    try:
-        import librosa
-    except ImportError:
-        raise _missing(name) from None
     frames = 2 * bands
     length = frames * HOP
-    signal = librosa.resample(signal, orig_sr=rate, target_sr=SAMPLE_RATE)
+    common = math.gcd(rate, SAMPLE_RATE)
+    signal = resample_poly(signal, SAMPLE_RATE // common, rate // common)
     if len(signal) > length:
         energy = np.concatenate([[0], np.cumsum(signal.astype(np.float64) ** 2)])
         start = np.argmax(energy[length:] - energy[:-length])
         signal = signal[start : start + length]
-    power = librosa.feature.melspectrogram(
-        y=librosa.util.fix_length(signal, size=length),
-        sr=SAMPLE_RATE,
-        # Long enough for the lowest bands to hold a bin each.
-        n_fft=max(1024, 2 ** int(np.ceil(np.log2(16 * bands)))),
-        hop_length=HOP,
-        n_mels=bands,
-        fmin=40,
-    )[:, :frames]
+    # Long enough for the lowest bands to hold a bin each.
+    window = max(1024, 2 ** math.ceil(math.log2(16 * bands)))
+    padded = np.zeros(length + window)
+    padded[window // 2 : window // 2 + len(signal)] = signal
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:length:HOP]
+    spectrum = np.fft.rfft(windows * hann(window, sym=False))
+    power = np.abs(spectrum) ** 2 @ mel_filters(
+        bands, window=window, rate=SAMPLE_RATE, lowest_hz=40, highest_hz=8000
+    )
     low, high = _DECIBELS
     decibels = 10 * np.log10(np.maximum(power, 10 ** (low / 10)))
-    return np.clip((decibels - low) / (high - low), 0, 1).T.astype(np.float32)
+    return np.clip((decibels - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def is_audio(path: pathlib.Path) -> bool:
     """Whether a file is called like a recording."""
     return path.suffix.lower() in SUFFIXES
-
-
-def _missing(name: str) -> UserError:
-    return UserError(
-        f"{name}: reading audio takes soundfile and librosa; run pip install "
-        "'hierjax[audio]'"
-    )

@@ -64,8 +64,8 @@ def load(
         table = read_table(path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    features, row_names, extra = _features(path, table, image_size)
     labels, level_names = _labels(path, table, tuple(label_fields))
+    features, row_names, extra = _features(path, table, image_size)
     if hierarchy is not None and max(map(len, labels)) <= 1:
         labels = np.array([row[0] if row else "" for row in labels])
     try:

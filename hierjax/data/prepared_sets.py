@@ -128,7 +128,7 @@ def _is_label(feature: object) -> bool:
 
 
 def _label_fields(where: str, features: dict, asked: tuple[str, ...]) -> tuple:
-    possible = [field for field in features if _is_label(features[field])]
+    possible = [field for field in sorted(features) if _is_label(features[field])]
     if asked:
         for field in asked:
             if field not in possible:
@@ -149,11 +149,11 @@ def _label_fields(where: str, features: dict, asked: tuple[str, ...]) -> tuple:
 def _source_field(where: str, features: dict, labels: tuple[str, ...]) -> str:
     """The only feature to learn from: an image, a recording, or numbers."""
     candidates = [
-        [field for field in features if _is(features[field], "Image")],
-        [field for field in features if _is(features[field], "Audio")],
+        [field for field in sorted(features) if _is(features[field], "Image")],
+        [field for field in sorted(features) if _is(features[field], "Audio")],
         [
             field
-            for field in features
+            for field in sorted(features)
             if field not in labels
             and _is(features[field], "Tensor")
             and features[field].shape
@@ -166,7 +166,7 @@ def _source_field(where: str, features: dict, labels: tuple[str, ...]) -> str:
         raise UserError(
             f"{where}: needs one image, recording or numeric tensor of fixed shape to "
             f"learn from, found {', '.join(fields) or 'none'} among "
-            f"{', '.join(features)}; save the one you want with its labels as an .npz"
+            f"{', '.join(sorted(features))}; save the one you want with its labels as an .npz"
         )
     return fields[0]
 
