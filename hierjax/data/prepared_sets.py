@@ -166,7 +166,8 @@ def _source_field(where: str, features: dict, labels: tuple[str, ...]) -> str:
         raise UserError(
             f"{where}: needs one image, recording or numeric tensor of fixed shape to "
             f"learn from, found {', '.join(fields) or 'none'} among "
-            f"{', '.join(sorted(features))}; save the one you want with its labels as an .npz"
+            f"{', '.join(sorted(features))}; save the one you want, and its labels, as "
+            "an .npz"
         )
     return fields[0]
 

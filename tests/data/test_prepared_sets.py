@@ -9,7 +9,7 @@ from hierjax.errors import DataNotice, MissingDataError, UserError
 
 SPLITS = {"train": 20, "val": 6, "test": 6, "unlabelled": 2}
 KINDS = ("owl", "wren", "cod")
-SIZES = ((12, 9), (9, 12))
+SIZES = ((13, 9), (9, 13))
 
 
 def image_of(split, number, size=(9, 9)):
@@ -134,7 +134,7 @@ def test_images_of_several_sizes_and_a_drawn_validation_split(prepared):
     assert sum(sizes) == 26 and sizes[1] in (2, 3) and sizes[2] == 6
     row = dataset.row_names.tolist().index("test:1")
     pixels, _ = image_of("test", 1, SIZES[1])
-    np.testing.assert_array_equal(dataset.features[row], pixels[:, 1:10])
+    np.testing.assert_array_equal(dataset.features[row], pixels[:, 2:11])
     smaller = prepared_sets.load("photos", prepared, image_size=8)
     assert smaller.features.shape[1:] == (8, 8, 3)
 
@@ -171,7 +171,7 @@ def test_mistakes(prepared, tmp_path):
         MissingDataError, match=r"no prepared data set; run .*builder\('x'.*array_rec"
     ):
         load("tfds:x", data_dir=tmp_path)
-    with pytest.raises(UserError, match="coarsest first; there are group, id, place"):
+    with pytest.raises(UserError, match="coarsest first; there are group, id, label"):
         load("tfds:birds", data_dir=prepared)
     with pytest.raises(UserError, match="no label 'kind' for label_fields, there are"):
         load("tfds:birds", data_dir=prepared, label_fields=["kind"])
