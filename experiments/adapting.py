@@ -6,8 +6,9 @@ from collections.abc import Collection
 import numpy as np
 
 from experiments.experiment import AUTO, Experiment, load_data
-from hierjax import data
+from hierjax import data, evaluation
 
+_OPEN = ("model", "augment")
 _SMALLEST_FOR_RESNET = 32
 _SMALLEST_IMAGE = 8
 _FEWEST_POINTS = 32
@@ -22,11 +23,12 @@ def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
     spectrograms, to that as well; ``[P, 3]``, points, to a PointNet. Each gets its
     augmentation. Inputs are standardised unless they are bytes, points, or numbers in
     0 to 1. A batch that is larger than the training split becomes the largest power
-    of two that is not.
+    of two that is not. Where the validation split is too small, or too little of its
+    labels known, for the measure that selects the best step, another one takes over.
 
     Args:
       experiment: With model or augment 'auto'; any other is returned as it is.
-      given: Fields that the user has set, which stay.
+      given: Fields that the user has set, which stay, 'auto' aside.
     """
     if AUTO not in (experiment.model, experiment.augment):
         return experiment
@@ -35,11 +37,12 @@ def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
     num_train = len(dataset.rows("train"))
     if experiment.batch_size > num_train:
         chosen["batch_size"] = 2 ** max(1, num_train.bit_length() - 1)
+    chosen["selection"] = _defined_selection(experiment.selection, dataset)
     changed = {
         key: value
         for key, value in chosen.items()
         if getattr(experiment, key) == AUTO
-        or (key not in given and getattr(experiment, key) != value)
+        or (key not in (*_OPEN, *given) and getattr(experiment, key) != value)
     }
     print(
         f"data: {num_train} training rows of {dataset.features.dtype} "
@@ -48,6 +51,25 @@ def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
     for key, value in changed.items():
         print(f"for these data: {key} = {value!r}")
     return dataclasses.replace(experiment, **changed)
+
+
+def _defined_selection(wanted: str, dataset: data.Dataset) -> str:
+    """The wanted measure, or one that the validation labels define."""
+    if "validation" not in dataset.splits:
+        return wanted
+    for selection in (wanted, "nn/average"):
+        if selection == "accuracy":
+            if (dataset.labels[dataset.rows("validation"), -1] >= 0).any():
+                return selection
+            continue
+        # Which are defined depends on the labels alone.
+        anywhere = np.random.default_rng(0).normal(size=(len(dataset.labels), 2))
+        measures = evaluation.validation_measures(
+            anywhere.__getitem__, dataset, selection
+        )
+        if np.isfinite(measures.get(selection, np.nan)):
+            return selection
+    return wanted
 
 
 def suited_to(dataset: data.Dataset, *, num_views: int) -> dict:

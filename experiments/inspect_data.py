@@ -87,14 +87,15 @@ def tree_lines(nodes: Sequence[Node], most: int) -> list[str]:
 def _lines_below(path, children, width, deepest) -> Iterator[str]:
     below = sorted(children.get(path, []), key=lambda node: -node.num_rows)
     indent = "  " * (len(path) + 1)
-    if below and len(path) == deepest:
-        yield f"{indent}... {len(below)} below"
-        return
     shown = below if len(below) <= width + 1 else below[:width]
     for node in shown:
         ending = f", {node.num_ending} of them no finer" if node.num_ending else ""
-        yield f"{indent}{node.path[-1]} ({node.num_rows}{ending})"
-        yield from _lines_below(node.path, children, width, deepest)
+        line = f"{indent}{node.path[-1]} ({node.num_rows}{ending})"
+        if len(node.path) < deepest or node.path not in children:
+            yield line
+            yield from _lines_below(node.path, children, width, deepest)
+        else:
+            yield f"{line} ... {len(children[node.path])} below"
     if len(shown) < len(below):
         left = below[len(shown) :]
         rows = sum(node.num_rows for node in left)

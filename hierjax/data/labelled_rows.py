@@ -181,7 +181,9 @@ def _with_missing(
         return splits
     train = splits["train"]
     _, paths = np.unique(labels[train], axis=0, return_inverse=True)
-    drawn = f"{name}: the validation split is missing and takes a tenth of the training"
+    drawn = (
+        f"{name}: the validation split is missing and gets a tenth of the training rows"
+    )
     if "test" in splits:
         part = deal_parts(paths.reshape(-1), units[train], (9, 1), seed=0)
         new = {"train": train[part == 0], "validation": train[part == 1]}
