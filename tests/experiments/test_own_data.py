@@ -98,7 +98,7 @@ def test_what_the_user_sets_stays(capsys, tmp_path):
 def test_few_validation_labels_choose_another_measure(capsys, tmp_path):
     # One row in the validation split has no silhouette.
     adapted = adapting.adapt(small_images(tmp_path, 3), ())
-    assert adapted.selection == "nn/average" and adapted.batch_size == 2
+    assert adapted.selection == "nn/average" and adapted.batch_size == 4
     assert "for these data: selection = 'nn/average'" in capsys.readouterr().out
 
 
