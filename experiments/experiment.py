@@ -6,13 +6,13 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import warnings
 
 import jax
 
+from experiments import notices
 from hierjax import data, evaluation, losses, models, objectives, proxies, training
 from hierjax.data import transforms
-from hierjax.errors import DataNotice, MissingDataError, UserError
+from hierjax.errors import MissingDataError, UserError
 from hierjax.training.config import check_choice, check_range
 
 AUTO = "auto"
@@ -318,9 +318,8 @@ def _load_as_given(
                 "the file with --data_path"
             )
         name, data_path = "npz", str(path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataNotice)
-        dataset = data.load(
+    with notices.printed():
+        return data.load(
             name,
             data_dir=data_dir or None,
             data_path=data_path or None,
@@ -331,12 +330,6 @@ def _load_as_given(
             fold=fold,
             seed=seed,
         )
-    for warning in caught:
-        if issubclass(warning.category, DataNotice):
-            print(f"note: {warning.message}")
-        else:
-            warnings.warn(warning.message, stacklevel=2)
-    return dataset
 
 
 def embed_input(dataset: data.Dataset) -> evaluation.Embed:

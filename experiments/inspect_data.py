@@ -1,4 +1,4 @@
-"""Show what was understood of a data set: ``python -m experiments.inspect_data``."""
+"""Show what was understood of data: ``python -m experiments.inspect_data``."""
 
 import dataclasses
 import math

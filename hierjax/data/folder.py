@@ -51,7 +51,7 @@ def load(
             f"{root}: no such folder; give one with a folder of images or recordings "
             "a class"
         )
-    files = _find_files(root)
+    files = find_files(root)
     places = [_folders(file.relative_to(root)) for file in files]
     tops = {place[0] if place else "" for place in places}
     if not tops - {""}:
@@ -88,8 +88,14 @@ def _folders(file: pathlib.Path) -> tuple[str, ...]:
     return tuple(unicodedata.normalize("NFC", name) for name in file.parts[:-1])
 
 
-def _find_files(root: pathlib.Path) -> list[pathlib.Path]:
-    """Images and recordings below a folder, sorted; says what else there is."""
+def find_files(root: pathlib.Path) -> list[pathlib.Path]:
+    """Returns all images and recordings below a folder, sorted.
+
+    A `DataNotice` says what else there is; see `load` for what is passed over.
+
+    Raises:
+      UserError: A folder cannot be read.
+    """
     files, others, again = [], collections.Counter(), []
     seen = set()
     for name, folders, names in os.walk(root, onerror=_refuse, followlinks=True):

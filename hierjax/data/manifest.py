@@ -58,12 +58,7 @@ def load(
         label is known below an unknown one; see also `make_dataset`.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"{path}: no such file; give a table of examples")
-    try:
-        table = read_table(path)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    table = _read(path)
     labels, level_names = _labels(path, table, tuple(label_fields))
     features, row_names, extra = _features(path, table, image_size)
     if hierarchy is not None and max(map(len, labels)) <= 1:
@@ -85,6 +80,43 @@ def load(
         raise UserError(f"{error}; rows count from 0 below the header") from None
 
 
+def read_files_column(path: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
+    """Returns the files of a table's column ``file``, and what the table calls them.
+
+    Raises:
+      UserError: As `load` does about the table, the column and the files.
+    """
+    cells = _column(_read(path), _FILE)
+    if cells is None:
+        raise UserError(f"{path}: has no column 'file'; add it, or give an .npz")
+    return _files(path, cells), cells
+
+
+def _read(path: pathlib.Path) -> Table:
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no such file; give a table of examples")
+    try:
+        return read_table(path)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _files(path: pathlib.Path, cells: list[str]) -> list[pathlib.Path]:
+    files = [path.parent / cell for cell in cells]
+    for row, (file, cell) in enumerate(zip(files, cells, strict=True)):
+        if not cell or not file.is_file():
+            raise MissingDataError(
+                f"{path}: row {row} names the file {cell!r} and {file} is none; files "
+                "are relative to the table, or whole paths"
+            )
+        if not is_media(file):
+            raise UserError(
+                f"{path}: row {row} names {cell!r}, which is neither an image nor a "
+                "recording by its ending; accepted are such as .jpg, .png, .wav, .flac"
+            )
+    return files
+
+
 def _named(table: Table, names: Sequence[str]) -> str | None:
     """The column called like one of these, None if there is none."""
     return next((column for column in table[0] if column.lower() in names), None)
@@ -102,18 +134,7 @@ def _features(
     cells = _column(table, _FILE)
     if cells is None:
         return _features_beside(path, len(table))
-    files = [path.parent / cell for cell in cells]
-    for row, (file, cell) in enumerate(zip(files, cells, strict=True)):
-        if not cell or not file.is_file():
-            raise MissingDataError(
-                f"{path}: row {row} names the file {cell!r} and {file} is none; files "
-                "are relative to the table, or whole paths"
-            )
-        if not is_media(file):
-            raise UserError(
-                f"{path}: row {row} names {cell!r}, which is neither an image nor a "
-                "recording by its ending; accepted are such as .jpg, .png, .wav, .flac"
-            )
+    files = _files(path, cells)
     return read_files(str(path), files, image_size), cells, {}
 
 

@@ -56,7 +56,7 @@ def test_new_rows_get_embeddings_and_names(run, capsys, workdir, arrays, tmp_pat
     np.savez(new, features=arrays["features"][:9], names=names)
     paths = (f"--workdir={workdir}", f"--data_path={new}", f"--out={out}")
     assert run(embed, *paths, "--threshold=0") == 0
-    assert "9 rows of 3 dimensions" in capsys.readouterr().out
+    assert "9 rows of 64 dimensions" in capsys.readouterr().out
     found = dict(np.load(out))
     model = hierjax.load(workdir)
     np.testing.assert_array_equal(
