@@ -9,7 +9,15 @@ import hierjax
 from experiments import embed, export, train
 from hierjax import inference
 
-SMALL = ("--num_steps=40", "--set=eval_every=20", "--num_devices=1")
+SMALL = (
+    "--num_steps=40",
+    "--set=eval_every=20",
+    "--num_devices=1",
+    "--set=model=linear",
+    "--set=embed_dim=3",
+    "--set=optimizer=sgd",
+    "--learning_rate=0.3",
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def test_new_rows_get_embeddings_and_names(run, capsys, workdir, arrays, tmp_pat
     np.savez(new, features=arrays["features"][:9], names=names)
     paths = (f"--workdir={workdir}", f"--data_path={new}", f"--out={out}")
     assert run(embed, *paths, "--threshold=0") == 0
-    assert "9 rows of 64 dimensions" in capsys.readouterr().out
+    assert "9 rows of 3 dimensions" in capsys.readouterr().out
     found = dict(np.load(out))
     model = hierjax.load(workdir)
     np.testing.assert_array_equal(
