@@ -10,7 +10,9 @@ from hierjax import data, evaluation
 
 _OPEN = ("model", "augment")
 _SMALLEST_FOR_RESNET = 32
-_SMALLEST_IMAGE = 8
+_SMALLEST = 8
+# The shifts of its augmentation are up to three bands.
+_SMALLEST_SPECTROGRAM = 16
 _FEWEST_POINTS = 32
 _MANY_POINTS = 512
 
@@ -103,7 +105,8 @@ def _suited_to_shape(dataset: data.Dataset, *, views: bool) -> tuple[str, str, b
     ):
         many = shape[0] >= _MANY_POINTS
         return "pointnet", "points_256" if many else "points_rotate_jitter", False
-    if len(shape) not in (2, 3) or min(shape[:2]) < _SMALLEST_IMAGE:
+    smallest = _SMALLEST_SPECTROGRAM if len(shape) == 2 and not is_bytes else _SMALLEST
+    if len(shape) not in (2, 3) or min(shape[:2]) < smallest:
         return "mlp", "none", True
     channels = shape[2] if len(shape) == 3 else 1
     if is_bytes:

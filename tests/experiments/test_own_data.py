@@ -144,6 +144,7 @@ def of_shape(*shape, dtype=np.float32, low=0.0, high=1.0):
         (of_shape(20), ("mlp", "none", True, 1)),
         (of_shape(20, dtype=np.uint8, high=255), ("mlp", "none", True, 1)),
         (of_shape(4, 5), ("mlp", "none", True, 1)),
+        (of_shape(8, 8), ("mlp", "none", True, 1)),
         (of_shape(2, 9, 9, 9), ("mlp", "none", True, 1)),
         (of_shape(40, 3), ("pointnet", "points_rotate_jitter", False, 2)),
         (of_shape(600, 3), ("pointnet", "points_256", False, 2)),
