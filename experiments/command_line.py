@@ -9,8 +9,16 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from experiments import help_text
+from experiments.adapting import adapt
 from experiments.experiment import OWN_FILES, Experiment
-from experiments.presets import PRESETS, QUICKSTART, fields_on_other_data
+from experiments.presets import (
+    OWN_DATA_DEFAULT,
+    PRESETS,
+    QUICKSTART,
+    fields_on_other_data,
+    own_data,
+)
+from hierjax import data
 from hierjax.errors import UserError
 
 _PATHS = ("data_dir", "data_path", "hierarchy")
@@ -22,14 +30,8 @@ _OF_A_LAUNCH = (
     "num_processes",
     "process_id",
 )
-_OVERRIDES = (
-    "seed",
-    "num_steps",
-    "batch_size",
-    "learning_rate",
-    "dataset",
-    *_PATHS,
-)
+_DATA = ("dataset", "label_fields", "image_size", *_PATHS)
+_OVERRIDES = ("seed", "num_steps", "batch_size", "learning_rate", *_DATA)
 
 
 def define_experiment_flags() -> None:
@@ -47,11 +49,28 @@ def define_experiment_flags() -> None:
     flags.DEFINE_integer("num_steps", None, "Training steps.")
     flags.DEFINE_integer("batch_size", None, "Examples a step over all devices.")
     flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
-    flags.DEFINE_string("dataset", None, "Data set by name.")
-    flags.DEFINE_string("data_dir", None, "Folder of downloaded data.")
-    flags.DEFINE_string("data_path", None, "Your own .npz file, with --dataset=npz.")
-    flags.DEFINE_string("hierarchy", None, "Your own label tree, with --dataset=npz.")
+    define_data_flags()
     flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
+
+
+def define_data_flags() -> None:
+    """Flags that say which data, and how to read the user's own."""
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Data set by name; folder, csv, npz or tfds:<name> for your own.",
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of downloaded data.")
+    flags.DEFINE_string(
+        "data_path", None, "Your own data: a folder, a .csv table or an .npz file."
+    )
+    flags.DEFINE_string("hierarchy", None, "Your own label tree: .csv, .nwk or .txt.")
+    flags.DEFINE_string(
+        "label_fields", None, "Label columns of csv or tfds data, coarsest first: a,b."
+    )
+    flags.DEFINE_integer(
+        "image_size", None, "Side of images, or mel bands, read from files."
+    )
 
 
 def define_host_flags() -> None:
@@ -78,41 +97,91 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     """
     values = flags.FLAGS
     name = values.experiment
-    if name not in PRESETS:
-        raise UserError(
-            f"--experiment: unknown preset {name!r}, did you mean "
-            f"{nearest(name, list(PRESETS))!r}? --list prints all"
-        )
-    overrides = {
-        key: values[key].value for key in _OVERRIDES if values[key].value is not None
-    }
+    overrides = _given(_OVERRIDES)
     for text in values.set:
         key, value = _parse_setting(text)
         if key in overrides:
             raise UserError(f"--set {text}: {key} is given twice")
         overrides[key] = value
+    if name not in PRESETS:
+        raise UserError(
+            f"--experiment: unknown preset {name!r}, did you mean "
+            f"{nearest(name, list(PRESETS))!r}? --list prints all"
+        )
+    dataset = overrides.get("dataset") or _dataset_of_path(
+        overrides.get("data_path"), PRESETS[name].experiment.dataset
+    )
+    kind = own_data.kind_of(dataset)
+    if not values["experiment"].present and kind in own_data.KINDS:
+        name = OWN_DATA_DEFAULT.format(kind=kind)
+        print(f"experiment: {name}")
     preset = PRESETS[name].experiment
-    moved = overrides.get("dataset", preset.dataset)
-    if moved != preset.dataset:
-        adapted = fields_on_other_data(name, moved)
+    if kind != own_data.kind_of(preset.dataset):
+        adapted = fields_on_other_data(name, dataset)
         preset = dataclasses.replace(preset, **adapted)
         for key in sorted(adapted.keys() - overrides.keys()):
-            print(f"for {moved}: {key} = {adapted[key]!r}")
-    if "data_path" in overrides and overrides.get("dataset", preset.dataset) not in (
-        "npz",
-        *OWN_FILES,
-    ):
-        raise UserError("--data_path is read by --dataset=npz only; add that flag")
-    for key in _PATHS:
-        if overrides.get(key):
-            overrides[key] = str(pathlib.Path(overrides[key]).resolve())
+            print(f"for {dataset}: {key} = {adapted[key]!r}")
+    if dataset != preset.dataset:
+        overrides["dataset"] = dataset
+    _check_data_path(overrides, dataset)
+    _make_absolute(overrides)
     experiment = dataclasses.replace(preset, **overrides)
     for key, value in overrides.items():
         print(f"override: {key} = {getattr(experiment, key)!r}")
         if value != getattr(preset, key):
             shown = pathlib.Path(value).name if key in _PATHS else value
             name += f",{key}={shown}"
-    return name, experiment
+    return name, adapt(experiment, overrides)
+
+
+def data_from_flags() -> Experiment:
+    """An experiment of which only the data are chosen, by the flags of data."""
+    given = _given(_DATA)
+    default = Experiment().dataset
+    dataset = given.get("dataset") or _dataset_of_path(given.get("data_path"), default)
+    _check_data_path(given, dataset)
+    _make_absolute(given)
+    return Experiment(**given | {"dataset": dataset})
+
+
+def _given(names: Sequence[str]) -> dict[str, object]:
+    """Values of the flags that are set."""
+    values = flags.FLAGS
+    return {key: values[key].value for key in names if values[key].value is not None}
+
+
+def _make_absolute(given: dict) -> None:
+    for key in _PATHS:
+        if given.get(key):
+            given[key] = str(pathlib.Path(given[key]).resolve())
+
+
+def _check_data_path(given: dict, dataset: str) -> None:
+    readers = [
+        *(of for of, loader in data.LOADERS.items() if loader.place == "data_path"),
+        *OWN_FILES,
+    ]
+    if "data_path" in given and dataset not in readers:
+        raise UserError(
+            f"--data_path is read by --dataset={', '.join(readers)}, got {dataset}"
+        )
+
+
+def _dataset_of_path(path: str | None, preset: str) -> str:
+    """The data set that ``--data_path`` is, or else the preset's."""
+    if path is None or preset in OWN_FILES:
+        return preset
+    place = pathlib.Path(path)
+    if place.is_dir():
+        return "folder"
+    kinds = {".npz": "npz", ".csv": "csv", ".tsv": "csv"}
+    if place.suffix.lower() not in kinds:
+        raise UserError(
+            f"--data_path {path}: "
+            + ("no such folder" if not place.exists() else "of an unknown kind")
+            + f"; accepted are a folder and files {', '.join(kinds)}"
+        )
+    return kinds[place.suffix.lower()]
 
 
 def _parse_setting(text: str) -> tuple[str, object]:

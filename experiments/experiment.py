@@ -9,10 +9,14 @@ import platform
 
 import jax
 
+from experiments import notices
 from hierjax import data, evaluation, losses, models, objectives, proxies, training
 from hierjax.data import transforms
 from hierjax.errors import MissingDataError, UserError
 from hierjax.training.config import check_choice, check_range
+
+AUTO = "auto"
+"""Value of `model` and `augment` until `experiments.adapting` has seen the data."""
 
 INCOMPLETE = ("use", "drop", "coarse")
 ENCODERS = {
@@ -43,13 +47,17 @@ class Experiment(training.Config):
     """Everything that decides a run; every field can be set from the command line.
 
     Attributes:
-      dataset: name in `hierjax.data.LOADERS`, or 'nsynth' or 'birds': the user's own
-        ``<data_dir>/<dataset>.npz``.
+      dataset: name in `hierjax.data.LOADERS`, ``tfds:<name>``, or 'nsynth' or 'birds':
+        the user's own ``<data_dir>/<dataset>.npz``.
       protocol: how the data set is split, '' for its default.
       fold: fold of that protocol.
       data_dir: folder of downloaded data.
-      data_path: the user's own npz file.
-      hierarchy: file of the label tree for npz data; '' reads it from the labels.
+      data_path: the user's own folder, table or npz file.
+      hierarchy: file of the label tree for own data; '' reads it from the labels.
+      label_fields: columns of a table, or features of a TFDS set, that are the labels,
+        coarsest first, separated by commas; '' lets the data decide.
+      image_size: side of images, or number of mel bands of recordings, read from files;
+        0 lets the data decide.
       num_train: keep so many training rows, drawn by ``seed``; 0: all.
       num_evaluated: keep so many rows of the validation and test splits, the same for
         all seeds if the splits are; 0: all.
@@ -63,7 +71,7 @@ class Experiment(training.Config):
         hide the finest level of all rows.
       shuffle_hierarchy: re-assign the classes to the leaves at random (by ``seed``).
       refit: train on training and validation rows together, without selection.
-      model: name in `ENCODERS`.
+      model: name in `ENCODERS`, or 'auto': the data decide.
       dtype: in which the network computes, 'float32' or 'bfloat16'.
       embed_dim: dimension of the embedding.
       width: channels of the network's first stage, for 'convnet', 'small_resnet' and
@@ -73,7 +81,7 @@ class Experiment(training.Config):
       weights: file of pretrained weights for the network, in ``data_dir`` or a whole
         path; '' starts at random.
       size_inform: add a term from the image's original size to the embedding.
-      augment: name in `data.AUGMENTATIONS`, or 'none'.
+      augment: name in `data.AUGMENTATIONS`, 'none', or 'auto': the data decide.
       num_views: views of every example a step, each augmented on its own.
       loss: 'rank_based', 'tuplet' (quadruplet at two levels), 'triplet', a classifier
         ('softmax', 'normface', 'proxydr', 'corr'), a contrastive loss ('simclr',
@@ -113,6 +121,8 @@ class Experiment(training.Config):
     data_dir: str = ""
     data_path: str = ""
     hierarchy: str = ""
+    label_fields: str = ""
+    image_size: int = 0
     num_train: int = 0
     num_evaluated: int = 0
     long_tail: float = 0.0
@@ -162,6 +172,7 @@ class Experiment(training.Config):
         super().__post_init__()
         for name, minimum in (
             ("fold", 0),
+            ("image_size", 0),
             ("pca", 0),
             ("noise", 0),
             ("hidden_labels", 0),
@@ -184,9 +195,9 @@ class Experiment(training.Config):
             raise UserError(f"hidden_labels must be in 0..1, got {self.hidden_labels}")
         for name, accepted in (
             ("incomplete", INCOMPLETE),
-            ("model", tuple(ENCODERS)),
+            ("model", (*ENCODERS, AUTO)),
             ("dtype", ("float32", "bfloat16")),
-            ("augment", ("none", *data.AUGMENTATIONS)),
+            ("augment", ("none", *data.AUGMENTATIONS, AUTO)),
             ("proxies", objectives.PROXIES),
             ("loss", LOSSES),
             ("target", ("rank_index", "block_edge")),
@@ -203,7 +214,11 @@ class Experiment(training.Config):
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 < self.ema_decay <= 1:
             raise UserError(f"ema_decay must be in (0, 1], got {self.ema_decay}")
-        if self.width and self.model not in ("convnet", "small_resnet", "pointnet"):
+        if self.image_size in range(1, 8):
+            raise UserError(
+                f"image_size must be 0 or at least 8, got {self.image_size}"
+            )
+        if self.width and self.model not in (*_WITH_WIDTH, AUTO):
             raise UserError(f"width is not set for the model {self.model}; leave it 0")
         if self.num_views > 1 and self.augment == "none":
             raise UserError(
@@ -229,6 +244,7 @@ class Experiment(training.Config):
             )
 
 
+_WITH_WIDTH = ("convnet", "small_resnet", "pointnet")
 _DISTANCES = {
     **dict.fromkeys(CLASSIFIERS, proxies.DISTANCES),
     "none": ("cosine", "euclidean", "sqeuclidean"),
@@ -245,6 +261,8 @@ def load_given(experiment: Experiment) -> data.Dataset:
         experiment.data_dir,
         experiment.data_path,
         experiment.hierarchy,
+        experiment.label_fields,
+        experiment.image_size,
         experiment.protocol,
         experiment.fold,
         _split_seed(experiment),
@@ -282,12 +300,15 @@ def load_data(experiment: Experiment) -> data.Dataset:
 
 def _split_seed(experiment: Experiment) -> int:
     """The run's seed where it draws the split, else always 0 and loaded once."""
-    loader = data.LOADERS.get(experiment.dataset)
-    return experiment.seed if loader is not None and loader.has_seed else 0
+    if experiment.dataset in OWN_FILES:
+        return 0
+    return experiment.seed if data.find_loader(experiment.dataset).has_seed else 0
 
 
 @functools.lru_cache(maxsize=8)
-def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold, seed):
+def _load_as_given(
+    name, data_dir, data_path, hierarchy, fields, image_size, protocol, fold, seed
+):
     if name in OWN_FILES:
         path = pathlib.Path(data_path or pathlib.Path(data_dir) / f"{name}.npz")
         if not path.exists():
@@ -297,15 +318,18 @@ def _load_as_given(name, data_dir, data_path, hierarchy, protocol, fold, seed):
                 "the file with --data_path"
             )
         name, data_path = "npz", str(path)
-    return data.load(
-        name,
-        data_dir=data_dir or None,
-        data_path=data_path or None,
-        hierarchy=hierarchy or None,
-        protocol=protocol or None,
-        fold=fold,
-        seed=seed,
-    )
+    with notices.printed():
+        return data.load(
+            name,
+            data_dir=data_dir or None,
+            data_path=data_path or None,
+            hierarchy=hierarchy or None,
+            label_fields=[field.strip() for field in fields.split(",") if field],
+            image_size=image_size,
+            protocol=protocol or None,
+            fold=fold,
+            seed=seed,
+        )
 
 
 def embed_input(dataset: data.Dataset) -> evaluation.Embed:

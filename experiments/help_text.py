@@ -10,7 +10,14 @@ from absl import flags
 
 _GROUPS = {
     "What to train": ("experiment", "list", "set"),
-    "Data": ("dataset", "data_path", "data_dir", "label_fields", "hierarchy"),
+    "Data": (
+        "dataset",
+        "data_path",
+        "data_dir",
+        "hierarchy",
+        "label_fields",
+        "image_size",
+    ),
     "How": ("num_steps", "batch_size", "learning_rate", "seed"),
     "Where": ("workdir", "num_devices", "dry_run"),
     "Several hosts": ("coordinator_address", "num_processes", "process_id"),

@@ -5,10 +5,11 @@ import pathlib
 
 import numpy as np
 
-from experiments import runs
+from experiments import notices, runs
 from experiments.experiment import UNTRAINED
 from hierjax import data, inference
 from hierjax.data.archives import read_arrays
+from hierjax.data.unlabelled import read_unlabelled
 from hierjax.errors import UserError
 
 
@@ -70,13 +71,19 @@ def read(path: pathlib.Path, model: inference.TrainedModel) -> Rows:
     """Reads and embeds new data.
 
     Args:
-      path: an .npz with ``features`` and, for models that read them, ``sizes``.
+      path: an .npz with ``features`` and, for models that read them, ``sizes``; or
+        images or recordings, see `data.unlabelled.read_unlabelled`.
       model: to embed with.
 
     Raises:
       UserError: no such file, or data that the model cannot take.
     """
-    arrays = read_arrays(path)
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        arrays = read_arrays(path)
+    else:
+        with notices.printed():
+            features, names = read_unlabelled(path, model.input_shape)
+        arrays = {"features": features, "names": names}
     if "features" not in arrays:
         raise UserError(
             f"{path}: array 'features' is missing, found {', '.join(arrays) or 'none'}"

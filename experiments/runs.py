@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from experiments import report
+from experiments.adapting import adapt
 from experiments.experiment import (
     UNTRAINED,
     Experiment,
@@ -107,11 +108,12 @@ def train(
     """Train in a workdir, or continue there; evaluate, report, print.
 
     Args:
-      experiment: what to train.
+      experiment: what to train; where it says 'auto', the data decide.
       workdir: new, or holding this very run.
       flag_text: the flags that chose it, kept as ``flags.txt``.
       num_devices: local devices to use; None: all.
     """
+    experiment = adapt(experiment, ())
     dataset = load_data(experiment)
     _measured_split(dataset)
     experiment = whole_tuples(experiment, dataset)

@@ -15,3 +15,7 @@ class MissingDataError(UserError):
 
 class DivergedError(UserError):
     """Training whose loss stopped being finite."""
+
+
+class DataNotice(UserWarning):
+    """What was decided about a user's own data, to be shown in one line."""

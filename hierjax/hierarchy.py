@@ -188,8 +188,9 @@ class Hierarchy:
 
         The path is in the column ``Hierarchy`` or else ``Path``, with ``//`` between
         names if that occurs anywhere in it and ``/`` otherwise. Columns are separated
-        by ``|`` if the header has one and by ``,`` otherwise. The class order is that
-        of the column ``Number`` if all its cells are integers, else that of the file.
+        by ``,``, ``;``, tab or ``|``, whichever makes most of the header. The class
+        order is that of the column ``Number`` if all its cells are integers, else that
+        of the file.
         A top node that all classes share is kept as a level.
 
         Args:

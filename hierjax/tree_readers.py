@@ -5,7 +5,9 @@ Each reader turns its input into one path per class; `Hierarchy` documents the f
 
 import contextlib
 import csv
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -126,27 +128,71 @@ def known_path(row: tuple, number: int) -> NamePath:
 
 def read_csv(path: str | os.PathLike) -> list[NamePath]:
     """Paths in a table of one class per row; messages do not name the file."""
-    rows = _read_table(path)
+    rows = read_table(path)
     column = next((name for name in ("Hierarchy", "Path") if name in rows[0]), None)
     if column is None:
         raise UserError(f"needs a column 'Path' or 'Hierarchy', found {list(rows[0])}")
     # Without integer numbers the rows stay in the order of the file.
     with contextlib.suppress(KeyError, ValueError, TypeError):
         rows.sort(key=lambda row: int(row["Number"]))
-    cells = [row[column] or "" for row in rows]
-    separator = "//" if any("//" in cell for cell in cells) else "/"
-    return [as_names(cell.split(separator), f"the path {cell!r}") for cell in cells]
+    cells = [row[column] for row in rows]
+    return [
+        as_names(path or ("",), f"the path {cell!r}")
+        for path, cell in zip(split_paths(cells), cells, strict=True)
+    ]
 
 
-def _read_table(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of a file separated by ``,`` or ``|``, at least one."""
+def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Reads a table with a header; messages do not name the file.
+
+    Columns are separated by that of ``,``, ``;``, tab and ``|`` which makes most of
+    the header; cells may be quoted, blank lines are skipped.
+
+    Args:
+      path: A UTF-8 file, with or without a byte order mark.
+
+    Returns:
+      One dict a row, at least one; cells and names without spaces around them, a cell
+      that the row lacks is ``''``.
+
+    Raises:
+      UserError: It cannot be read, is empty, has a column twice or a row that is longer
+        than the header.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter = "|" if "|" in file.readline() else ","
+            first = file.readline()
+            delimiter = max(",;\t|", key=lambda mark: len(_cells(first, mark)))
             file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=delimiter))
+            lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot be read as a CSV table: {error}") from None
-    if not rows:
+    if len(lines) < 2:
         raise UserError("has no rows below a header")
+    header = [name.strip() for name in lines[0]]
+    for name, times in Counter(header).items():
+        if times > 1 and name:
+            raise UserError(f"has the column {name!r} {times} times, not once")
+    rows = []
+    for number, line in enumerate(lines[1:]):
+        if len(line) > len(header):
+            raise UserError(
+                f"has {len(line)} cells in row {number} below a header of "
+                f"{len(header)}; put cells that hold {delimiter!r} in double quotes"
+            )
+        cells = [cell.strip() for cell in line]
+        rows.append(dict(itertools.zip_longest(header, cells, fillvalue="")))
     return rows
+
+
+def split_paths(cells: Sequence[str]) -> list[tuple[str, ...]]:
+    """Paths in the cells of a column; ``//`` separates names if it occurs, else ``/``.
+
+    An empty cell is the empty path.
+    """
+    separator = "//" if any("//" in cell for cell in cells) else "/"
+    return [tuple(cell.split(separator)) if cell else () for cell in cells]
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])

@@ -6,6 +6,7 @@ from experiments.experiment import Experiment
 from experiments.presets import (
     class_hierarchies,
     hierarchical_contrastive,
+    own_data,
     rank_based,
 )
 
@@ -19,16 +20,18 @@ class Preset:
 
 
 QUICKSTART = "quickstart"
+OWN_DATA_DEFAULT = "class_hierarchies/{kind}/proxydr"
+"""Where only own data are named; `BUILD_NOTES.md` has the measurements."""
 
 
 def fields_on_other_data(name: str, dataset: str) -> dict:
     """Fields of a preset that change with the data set it is moved to."""
+    kind = own_data.kind_of(dataset)
     if name.startswith("class_hierarchies/"):
-        return class_hierarchies.fields_of_data(dataset)
+        return class_hierarchies.fields_of_data(kind)
     if name.startswith("hierarchical_contrastive/"):
-        return hierarchical_contrastive.fields_of_data(dataset)
-    # The protocol of one data set means nothing to another.
-    return {"protocol": ""}
+        return hierarchical_contrastive.fields_of_data(kind)
+    return rank_based.fields_of_data(kind)
 
 
 PRESETS: dict[str, Preset] = {

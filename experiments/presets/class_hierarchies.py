@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from experiments.experiment import Experiment
+from experiments.presets import own_data
 
 BATCH_SIZE = 32
 EMBED_DIM = 128
@@ -38,7 +39,11 @@ DATASETS = {
     },
     **{
         name: {"dataset": name, "model": "mlp", "num_steps": 1000, "eval_every": 50}
-        for name in ("npz", "tut2016", "psb", "digits")
+        for name in ("tut2016", "psb", "digits")
+    },
+    **{
+        kind: {"dataset": kind, "num_steps": 1000, "eval_every": 50, **own_data.FIELDS}
+        for kind in own_data.KINDS
     },
 }
 

@@ -10,6 +10,7 @@ networks, steps and augmentations are not known to us.
 from collections.abc import Iterator
 
 from experiments.experiment import Experiment
+from experiments.presets import own_data
 
 COMMON = {
     "num_views": 2,
@@ -86,15 +87,16 @@ DATASETS = {
         "warmup_steps": 100,
         "eval_every": 2000,
     },
-    "npz": {
-        "dataset": "npz",
-        "model": "mlp",
-        "standardize": True,
-        "num_views": 1,
-        "batch_size": 128,
-        "num_steps": 500,
-        "warmup_steps": 25,
-        "eval_every": 100,
+    **{
+        kind: {
+            "dataset": kind,
+            "batch_size": 128,
+            "num_steps": 500,
+            "warmup_steps": 25,
+            "eval_every": 100,
+            **own_data.FIELDS,
+        }
+        for kind in own_data.KINDS
     },
 }
 
@@ -159,10 +161,8 @@ def fields_of_data(dataset: str) -> dict:
 
 def presets() -> Iterator[tuple[str, Experiment, str]]:
     """Name, experiment and summary of every preset of this paper."""
-    for dataset, settings in DATASETS.items():
+    for dataset in DATASETS:
         for row, (_, summary) in ROWS.items():
-            if row == "simclr" and settings.get("num_views") == 1:
-                continue  # Views are all that it can tell apart.
             yield (
                 f"hierarchical_contrastive/{dataset}/{row}",
                 experiment(dataset, row),

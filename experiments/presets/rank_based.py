@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from experiments.experiment import Experiment
+from experiments.presets import own_data
 
 BATCH_SIZE = 48
 
@@ -16,9 +17,21 @@ DATASETS = {
     "gm_notes": {"dataset": "gm_notes", "protocol": "seen"},
     "tut2016": {"dataset": "tut2016", "protocol": "authors"},
     "psb": {"dataset": "psb"},
-    "npz": {"dataset": "npz"},
     "nsynth": {"dataset": "nsynth"},
     "birds": {"dataset": "birds"},
+    **{
+        kind: {
+            "dataset": kind,
+            "embed_dim": 64,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "num_steps": 1000,
+            "eval_every": 100,
+            "patience": 0,
+            **own_data.FIELDS,
+        }
+        for kind in own_data.KINDS
+    },
 }
 
 ROWS = {
@@ -70,6 +83,12 @@ def experiment(dataset: str, row: str) -> Experiment:
         embed_dim=3,
     )
     return dataclasses.replace(common, **DATASETS[dataset], **ROWS[row][0])
+
+
+def fields_of_data(dataset: str) -> dict:
+    """Fields that every preset takes from its data set."""
+    # The protocol of one data set means nothing to another.
+    return {"protocol": ""} | (own_data.FIELDS if dataset in own_data.KINDS else {})
 
 
 def quickstart() -> Experiment:

@@ -3,19 +3,21 @@
 from hierjax.data import (
     cifar100,
     digits,
+    folder,
     gm_notes,
     hierarchical_mnist,
     image_sets,
+    manifest,
     modelnet40,
     npz,
+    prepared_sets,
     psb,
     transforms,
     tut2016,
 )
 from hierjax.data.augmentation import AUGMENTATIONS
 from hierjax.data.dataset import Dataset
-from hierjax.data.npz import read_hierarchy
-from hierjax.data.registry import LOADERS, load
+from hierjax.data.registry import LOADERS, find_loader, load
 from hierjax.data.samplers import (
     BalancedSampler,
     HierarchicalSampler,
@@ -24,6 +26,7 @@ from hierjax.data.samplers import (
     UniformSampler,
     make_sampler,
 )
+from hierjax.data.tree_files import read_hierarchy
 
 __all__ = [
     "AUGMENTATIONS",
@@ -36,13 +39,17 @@ __all__ = [
     "UniformSampler",
     "cifar100",
     "digits",
+    "find_loader",
+    "folder",
     "gm_notes",
     "hierarchical_mnist",
     "image_sets",
     "load",
     "make_sampler",
+    "manifest",
     "modelnet40",
     "npz",
+    "prepared_sets",
     "psb",
     "read_hierarchy",
     "transforms",

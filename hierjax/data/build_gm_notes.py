@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal.windows import hann
 
+from hierjax.data.mel import mel_filters
 from hierjax.errors import UserError
 
 PITCHES = (46, 51, 55, 60, 67, 72)
@@ -148,22 +149,6 @@ def midi_file(program: int) -> bytes:
     return header + struct.pack(">4sI", b"MTrk", len(track)) + track
 
 
-def mel_filters() -> np.ndarray:
-    """Returns 64 triangles over the power spectrum, float64 ``[513, 64]``.
-
-    The corners are evenly spaced on the mel scale 2595 log10(1 + f / 700) from 40 to
-    7900 Hz; every triangle has area 1 over the bins of the spectrum.
-    """
-    lowest, highest = 2595 * np.log10(1 + np.array([_LOWEST_HZ, _HIGHEST_HZ]) / 700)
-    corners = 700 * (10 ** (np.linspace(lowest, highest, _BANDS + 2) / 2595) - 1)
-    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    frequencies = np.linspace(0, _RATE / 2, _WINDOW // 2 + 1)[:, None]
-    rising = (frequencies - left) / (centre - left)
-    falling = (right - frequencies) / (right - centre)
-    bin_hz = _RATE / _WINDOW
-    return np.minimum(rising, falling).clip(0) * 2 * bin_hz / (right - left)
-
-
 def quantise(decibels: np.ndarray) -> np.ndarray:
     """Returns uint8 steps of 120 / 255 dB: 0 is -80 dB and below, 255 is 40 dB."""
     steps = np.rint((decibels - _FLOOR_DB) * 255 / _RANGE_DB)
@@ -184,7 +169,9 @@ def log_mel(signals: np.ndarray) -> np.ndarray:
     """
     frames = np.lib.stride_tricks.sliding_window_view(signals, _WINDOW, axis=1)
     spectra = np.fft.rfft(frames[:, ::_HOP] * hann(_WINDOW, sym=False))
-    power = np.abs(spectra) ** 2 @ mel_filters()
+    power = np.abs(spectra) ** 2 @ mel_filters(
+        _BANDS, window=_WINDOW, rate=_RATE, lowest_hz=_LOWEST_HZ, highest_hz=_HIGHEST_HZ
+    )
     steps = quantise(10 * np.log10(np.maximum(power, 1e-10))).astype(np.float64)
     num_notes, num_frames = len(steps), steps.shape[1] // _POOL
     steps = steps[:, : num_frames * _POOL]

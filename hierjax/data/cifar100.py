@@ -2,19 +2,20 @@
 
 import functools
 import io
-import os
 import pathlib
-import tempfile
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from hierjax.data import cifar100_tree
-from hierjax.data.archives import read_arrays
+from hierjax.data import cache, cifar100_tree
 from hierjax.data.dataset import Dataset
-from hierjax.data.prepared import find_prepared, fingerprint, open_prepared
+from hierjax.data.prepared import (
+    find_prepared,
+    fingerprint,
+    open_prepared,
+    read_examples,
+)
 from hierjax.errors import UserError
 
 _SHAPE = (32, 32, 3)
@@ -85,66 +86,23 @@ class _Arrays(NamedTuple):
 @functools.lru_cache(maxsize=1)
 def _read(folder: pathlib.Path, command: str, source: str) -> _Arrays:
     """Takes the arrays from the cache if they were made from this source."""
-    file = _cache_file()
-    arrays = _from_cache(file, source)
-    if arrays is None:
-        arrays = _decode(folder, command)
-        _to_cache(file, arrays, source)
+    arrays = _Arrays(
+        **cache.remember(
+            "cifar100",
+            source,
+            _Arrays._fields,
+            lambda: _decode(folder, command)._asdict(),
+        )
+    )
     arrays.images.flags.writeable = False
     return arrays
 
 
 def _decode(folder: pathlib.Path, command: str) -> _Arrays:
-    builder = open_prepared(folder, command)
-    import tensorflow_datasets as tfds
-
-    sources = builder.as_data_source(
-        ("train", "test"), decoders={"image": tfds.decode.SkipDecoding()}
-    )
-    # All at once is twice as fast as one by one.
-    examples = [
-        example
-        for source in sources
-        for example in source.__getitems__(range(len(source)))
-    ]
+    examples, sizes = read_examples(open_prepared(folder, command), ("train", "test"))
     images = np.empty((len(examples), *_SHAPE), np.uint8)
     for image, example in zip(images, examples, strict=True):
         image[:] = Image.open(io.BytesIO(example["image"]))
     class_ids = np.array([example["label"] for example in examples], np.int32)
-    is_test = np.repeat([False, True], [len(source) for source in sources])
+    is_test = np.repeat([False, True], sizes)
     return _Arrays(images, class_ids, is_test)
-
-
-def _cache_file() -> pathlib.Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(home) / "hierjax" / "cifar100.npz"
-
-
-def _from_cache(file: pathlib.Path, source: str) -> _Arrays | None:
-    """The arrays, or None if the file is missing, damaged or made from another source.
-
-    The archive carries checksums, so that damage does not go unseen.
-    """
-    try:
-        arrays = read_arrays(file)
-    except UserError:
-        return None
-    if arrays.pop("source", None) != source or set(arrays) != set(_Arrays._fields):
-        return None
-    return _Arrays(**arrays)
-
-
-def _to_cache(file: pathlib.Path, arrays: _Arrays, source: str) -> None:
-    """Writes all or nothing, as other processes may read; only warns if it cannot."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            complete = pathlib.Path(folder) / file.name
-            np.savez(complete, source=source, **arrays._asdict())
-            complete.replace(file)
-    except OSError as error:
-        warnings.warn(
-            f"cifar100: the decoded images could not be kept in {file} ({error}), so "
-            "that every start decodes them anew",
-            stacklevel=2,
-        )

@@ -1,6 +1,7 @@
 """Finds and opens data sets that TFDS has prepared, without TensorFlow."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hierjax.errors import MissingDataError, UserError
@@ -58,6 +59,33 @@ def open_prepared(folder: pathlib.Path, command: str) -> "tfds.core.DatasetBuild
             f"folder and run {command}"
         )
     return builder
+
+
+def read_examples(
+    builder: "tfds.core.DatasetBuilder", splits: Sequence[str], image: str = "image"
+) -> tuple[list[dict], list[int]]:
+    """Reads all examples of some splits, the image as the bytes of its file.
+
+    Args:
+      builder: From `open_prepared`.
+      splits: Names of splits that it has.
+      image: The feature that is not to be decoded; '' decodes all.
+
+    Returns:
+      The examples, split by split, and how many each split has.
+    """
+    import tensorflow_datasets as tfds
+
+    sources = builder.as_data_source(
+        tuple(splits), decoders={image: tfds.decode.SkipDecoding()} if image else None
+    )
+    # All at once is twice as fast as one by one.
+    examples = [
+        example
+        for source in sources
+        for example in source.__getitems__(range(len(source)))
+    ]
+    return examples, [len(source) for source in sources]
 
 
 def fingerprint(folder: pathlib.Path) -> str:

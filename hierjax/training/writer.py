@@ -46,7 +46,9 @@ class MetricWriter:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
             for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+                # tensorboardX complains of every undefined number.
+                if math.isfinite(value):
+                    self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the files."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hierjax.data import npz, read_hierarchy
-from hierjax.errors import UserError
+from hierjax.errors import DataNotice, UserError
 
 # Three levels, ragged: "rock" ends at level 0, "fish" at level 1.
 ROWS = np.array(
@@ -65,8 +65,27 @@ def test_flat_labels_and_number_splits(tmp_path):
     assert dataset.hierarchy.num_levels == 1 and dataset.hierarchy.num_classes == 3
     assert dataset.labels[7, 0] == -1
     assert dataset.rows("validation").tolist() == [1, 4, 7]
-    only = npz.load(save(tmp_path / "b.npz", labels=ROWS, split=np.zeros(9, int)))
-    assert list(only.splits) == ["train"]
+
+
+def test_missing_splits_are_drawn_from_the_training_rows(tmp_path):
+    labels = np.repeat([[0, 0], [0, 1], [1, 2]], 20, axis=0)
+    arrays = {"features": np.ones((60, 2)), "labels": labels}
+    path = save(tmp_path / "a.npz", split=np.zeros(60, int), **arrays)
+    with pytest.warns(DataNotice, match="only training rows, .* 60/20/20"):
+        only = npz.load(path)
+    assert [len(rows) for rows in only.splits.values()] == [36, 12, 12]
+    split = np.array(["train"] * 60)
+    split[::4] = "test"
+    path = save(tmp_path / "b.npz", split=split, **arrays)
+    with pytest.warns(DataNotice, match="validation split is missing"):
+        tested = npz.load(path)
+    assert tested.rows("test").tolist() == list(range(0, 60, 4))
+    counts = np.bincount(tested.labels[tested.rows("validation"), -1])
+    assert sorted(counts.tolist()) == [1, 1, 2]
+    # Two rows are too few to give one away.
+    few = save(tmp_path / "c.npz", features=np.eye(3), labels=np.arange(3),
+               split=np.array(["train", "train", "test"]))  # fmt: skip
+    assert sorted(npz.load(few).splits) == ["test", "train"]
 
 
 def tree_files(folder):
@@ -162,7 +181,7 @@ def nan_row():
         ({"labels": ROWS, "features": ROWS}, "features must be numbers, got <U6"),
         ({"labels": ROWS, "split": SPLIT[:4]}, "split must have as many rows"),
         ({"labels": ROWS, "groups": SPLIT[:4]}, "groups must have as many rows"),
-        ({"labels": ROWS, "split": np.array(["train"] * 8 + ["dev"])}, "row 8 has the"),
+        ({"labels": ROWS, "split": np.array(["train"] * 8 + ["deb"])}, "row 8 has the"),
         ({"labels": ROWS, "split": np.full(9, 3)}, "row 0 has the split '3', accepted"),
         ({"labels": ROWS, "split": np.ones((9, 2), int)}, r"must have shape \[N\]"),
         ({"labels": ROWS, "split": np.ones(9, int)}, "splits must be 'train' and"),

@@ -65,7 +65,11 @@ def test_protocols_and_folds_go_to_those_that_have_them(monkeypatch):
     ("name", "arguments", "message"),
     [
         ("gm_note", {}, "unknown data set 'gm_note', did you mean 'gm_notes'"),
-        ("zzz", {}, "There are cifar100, digits, gm_notes, hierarch.*, tut2016$"),
+        (
+            "zzz",
+            {},
+            "There are cifar100, csv, digits, folder, .*, tut2016$",
+        ),
         ("cifar100", {}, "needs data_dir, the folder that .*hierjax.data.prepare"),
         ("micro_s", {}, "'micro_s' needs data_dir"),
         ("cifar100", {"data_dir": "x", "fold": 1}, "'cifar100' has only fold 0, got 1"),

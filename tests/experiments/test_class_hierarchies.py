@@ -98,7 +98,8 @@ def test_a_preset_moves_to_own_vectors(run, capsys, tmp_path, name):
     arguments = [*preset(name), "--dataset=npz", f"--data_path={path}"]
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
     output = capsys.readouterr().out
-    assert "for npz: model = 'mlp'" in output
+    assert "for npz: model = 'auto'" in output
+    assert "for these data: model = 'mlp'" in output
     config = read_json(tmp_path / "w" / "config.json")
     assert config["augment"] == "none" and not config["size_inform"]
     assert config["loss"] == PRESETS[f"class_hierarchies/{name}"].experiment.loss

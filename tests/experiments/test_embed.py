@@ -9,7 +9,15 @@ import hierjax
 from experiments import embed, export, train
 from hierjax import inference
 
-SMALL = ("--num_steps=40", "--set=eval_every=20", "--num_devices=1")
+SMALL = (
+    "--num_steps=40",
+    "--set=eval_every=20",
+    "--num_devices=1",
+    "--set=model=linear",
+    "--set=embed_dim=3",
+    "--set=optimizer=sgd",
+    "--learning_rate=0.3",
+)
 
 
 @pytest.fixture(scope="module")

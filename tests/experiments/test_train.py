@@ -67,7 +67,15 @@ def test_list_prints_every_preset(run, capsys):
         (["--dataset=gm_note"], ["gm_notes"]),
         (["--set=protocol=heard"], ["heard", "seen"]),
         (["--dataset=npz"], ["data_path"]),
-        (["--data_path=x.npz"], ["--dataset=npz"]),
+        (["--data_path=x.npz"], ["x.npz: no such file"]),
+        (["--data_path=photos"], ["--data_path photos: no such folder", ".csv"]),
+        (["--data_path=x.npz", "--dataset=digits"], ["read by --dataset=csv, folder"]),
+        (["--dataset=tfds", "--data_dir=x"], ["which one", "tfds:cifar100"]),
+        (["--dataset=tfds:x", "--data_dir=y"], ["y/x: no prepared", "array_record"]),
+        (["--dataset=tfds:x"], ["data_dir"]),
+        (["--image_size=7"], ["image_size must be 0 or at least 8"]),
+        (["--image_size=32"], ["gm_notes", "size of their own"]),
+        (["--label_fields=a"], ["gm_notes", "own levels"]),
         (["--experiment=rank_based/tut2016/rbl"], ["data_dir", "tut2016"]),
         (["--experiment=rank_based/nsynth/rbl"], ["nsynth.npz"]),
         (["leftover"], ["leftover"]),
@@ -100,7 +108,6 @@ def test_a_diverging_run_names_the_step(fails, tmp_path):
         ({"labels": np.array([[1, -1, 2]] * 120)}, ["row 0"]),
         ({"features": np.full((120, 7), np.inf)}, ["row 0"]),
         ({"split": np.array(["train"] * 119 + ["trane"])}, ["trane"]),
-        ({"split": np.array(["train"] * 120)}, ["validation"]),
         ({"split": np.array(["test"] * 120)}, ["train"]),
     ],
 )
@@ -142,7 +149,7 @@ def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
     assert run(train, *arguments) == 0
     results = json.loads((workdir / "results.json").read_text())
     assert set(results["learned"]["measures"]) == set(results["input"]["measures"])
-    assert results["learned"]["measures"]["knn/level_2"]["value"] > 0.5
+    assert results["learned"]["measures"]["knn/level_0"]["value"] > 0.8
     for picture in ("embeddings", "dendrograms", "class_distances", "training_curves"):
         assert (workdir / "report" / f"{picture}.png").stat().st_size > 5_000
     assert (workdir / "report" / "report.md").read_text() in capsys.readouterr().out

@@ -1,0 +1,201 @@
+"""Show what was understood of data: ``python -m experiments.inspect_data``."""
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from experiments.experiment import load_data
+from hierjax import data
+from hierjax.data.inspection import Inspection, Level, Node, inspect
+
+_TREE_LINES = 40
+_NUM_ROWS = 8
+_NAMES = 5
+_STRONG_IMBALANCE = 10
+
+
+def define_flags() -> None:
+    """Flags of this command, shown by ``--help``."""
+    command_line.define_data_flags()
+    flags.adopt_module_key_flags(command_line)
+
+
+def main() -> None:
+    """Print what the data flags name, warnings, and the command that trains on it."""
+    experiment = command_line.data_from_flags()
+    dataset = load_data(dataclasses.replace(experiment, standardize=False))
+    print(render(dataset, inspect(dataset)))
+    given = command_line.explicit_flags().split("\n")
+    print(f"\nnext:\n{shlex.join(['python', '-m', 'experiments.train', *given[:-1]])}")
+
+
+def render(dataset: data.Dataset, found: Inspection) -> str:
+    """The text about a data set."""
+    parts = [
+        _summary(dataset, found),
+        "tree (rows):\n" + "\n".join(tree_lines(found.nodes, _TREE_LINES)),
+        "levels, coarsest first:\n" + "\n".join(map(_level_line, found.levels)),
+        "depth of the classes: "
+        + ", ".join(f"{n} at {depth}" for depth, n in found.classes_of_depth.items()),
+        "rows, evenly spaced:\n" + "\n".join(_some_rows(dataset)),
+    ]
+    notes = list(warnings_about(dataset, found))
+    parts.append(
+        "warnings:\n" + "\n".join(f"  - {note}" for note in notes)
+        if notes
+        else "no warnings"
+    )
+    return "\n\n".join(parts)
+
+
+def _summary(dataset: data.Dataset, found: Inspection) -> str:
+    splits = ", ".join(f"{split} {count}" for split, count in found.splits.items())
+    unused = f", in no split {found.num_unused}" if found.num_unused else ""
+    return (
+        f"{dataset.name}: {len(dataset.labels)} rows, {dataset.hierarchy.num_classes} "
+        f"classes, {dataset.hierarchy.num_levels} levels\n"
+        f"features: {dataset.features.dtype} {list(dataset.features.shape[1:])}, "
+        f"{found.low:g} to {found.high:g}\n"
+        f"splits: {splits}{unused}\n"
+        f"imbalance: the largest class has {found.imbalance:.3g} rows for one of the "
+        "smallest"
+    )
+
+
+def tree_lines(nodes: Sequence[Node], most: int) -> list[str]:
+    """The tree indented, the largest children first, cut to about ``most`` lines.
+
+    Children are left out first, then levels.
+    """
+    children: dict[tuple[str, ...], list[Node]] = {}
+    for node in nodes:
+        children.setdefault(node.path[:-1], []).append(node)
+    depth = max(len(node.path) for node in nodes)
+    for deepest in range(depth, 0, -1):
+        for width in (math.inf, 12, 6, 3):
+            lines = list(_lines_below((), children, width, deepest))
+            if len(lines) <= most:
+                return lines
+    return lines
+
+
+def _lines_below(path, children, width, deepest) -> Iterator[str]:
+    below = sorted(children.get(path, []), key=lambda node: -node.num_rows)
+    indent = "  " * (len(path) + 1)
+    shown = below if len(below) <= width + 1 else below[:width]
+    for node in shown:
+        ending = f", {node.num_ending} of them no finer" if node.num_ending else ""
+        line = f"{indent}{node.path[-1]} ({node.num_rows}{ending})"
+        if len(node.path) < deepest or node.path not in children:
+            yield line
+            yield from _lines_below(node.path, children, width, deepest)
+        else:
+            yield f"{line} ... {len(children[node.path])} below"
+    if len(shown) < len(below):
+        left = below[len(shown) :]
+        rows = sum(node.num_rows for node in left)
+        yield f"{indent}... {len(left)} more ({rows})"
+
+
+def _level_line(level: Level) -> str:
+    counts = level.rows_of_node
+    most, least = np.argmax(counts), np.argmin(counts)
+    return (
+        f"  {level.name}: {level.num_nodes} nodes with {counts.min()} / "
+        f"{np.median(counts):g} / {counts.max()} rows (min, median, max), largest "
+        f"{level.node_names[most]}, smallest {level.node_names[least]}; unknown in "
+        f"{level.num_unknown} rows ({_percent(level.num_unknown, counts)})"
+    )
+
+
+def _percent(unknown: int, counts: np.ndarray) -> str:
+    return f"{100 * unknown / max(unknown + counts.sum(), 1):.0f} %"
+
+
+def _some_rows(dataset: data.Dataset) -> Iterator[str]:
+    size = len(dataset.labels)
+    for row in range(0, size, -(-size // _NUM_ROWS)):
+        yield f"  {_row_name(dataset, row)}: {label_path(dataset, row) or 'unknown'}"
+
+
+def _row_name(dataset: data.Dataset, row: int) -> str:
+    return f"row {row}" if dataset.row_names is None else str(dataset.row_names[row])
+
+
+def label_path(dataset: data.Dataset, row: int) -> str:
+    """Names of a row's label, coarsest first, as far as it is known."""
+    hierarchy, labels = dataset.hierarchy, dataset.labels[row]
+    known = int((labels >= 0).sum())
+    if not known:
+        return ""
+    c = np.argmax(hierarchy.ancestors[:, known - 1] == labels[known - 1])
+    return "/".join(hierarchy.paths[c][:known])
+
+
+def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
+    """What may make training or measuring go wrong, each with what to do."""
+
+    def rows(group: Sequence[int]) -> str:
+        return ", ".join(_row_name(dataset, row) for row in group[:2])
+
+    if found.duplicates_across:
+        yield (
+            f"{len(found.duplicates_across)} examples occur in several splits, such as "
+            f"{rows(found.duplicates_across[0])}: measures will be too good; remove "
+            "the copies, or give copies one group"
+        )
+    if found.duplicates_within:
+        yield (
+            f"{len(found.duplicates_within)} examples occur several times in a split, "
+            f"such as {rows(found.duplicates_within[0])}"
+        )
+    if found.contradictions:
+        yield (
+            f"{len(found.contradictions)} examples occur with different labels, such "
+            f"as {rows(found.contradictions[0])}; correct them"
+        )
+    if found.shared_groups:
+        yield (
+            f"{found.shared_groups} groups ({dataset.unit_name}) lie in several "
+            "splits: measures may be too good"
+        )
+    for classes, what in (
+        (found.empty_classes, "have no row; they stay in the tree"),
+        (found.single_classes, "have one row, which cannot be trained on and tested"),
+        (found.unseen_classes, "have rows, but none for training"),
+        (found.untested_classes, "have training rows, but none to measure on"),
+    ):
+        if classes:
+            yield f"{len(classes)} classes {what}: {_listed(classes)}"
+    for level in found.levels:
+        if level.num_nodes == 1:
+            yield (
+                f"level {level.name} has one node, {level.node_names[0]}, and tells "
+                "nothing"
+            )
+        if not level.rows_of_node.sum():
+            yield f"level {level.name} is unknown in every row"
+    if found.imbalance >= _STRONG_IMBALANCE:
+        yield (
+            f"classes are unequal, {found.imbalance:.3g} to 1; see measures a level, "
+            "and --set=sampler=balanced"
+        )
+    if found.constant_features:
+        yield (
+            f"{found.constant_features} of {found.num_features} features are the same "
+            "in all training rows"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)

@@ -1,0 +1,57 @@
+"""New images or recordings, read as those were that a model was trained on."""
+
+import pathlib
+
+import numpy as np
+
+from hierjax.data.folder import find_files
+from hierjax.data.image_files import is_image
+from hierjax.data.manifest import read_files_column
+from hierjax.data.media_files import is_media, read_files
+from hierjax.errors import UserError
+
+# Luma of ITU-R BT.601, as Pillow's conversion to grey.
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def read_unlabelled(
+    path: pathlib.Path, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads features of files, whatever they show.
+
+    Args:
+      path: A folder, searched through, a table with a column ``file`` (``.csv``,
+        ``.tsv``), or one image or recording.
+      shape: Of a model's inputs: ``[S, S, 1 or 3]`` for images, ``[2 M, M]`` for
+        recordings.
+
+    Returns:
+      Features ``[N, *shape]``, uint8 of images and float32 of recordings, and the N
+      names of the files, relative to the folder or as in the table.
+
+    Raises:
+      UserError: There are no such files, or the model does not take them.
+    """
+    if path.is_dir():
+        files = find_files(path)
+        names = [file.relative_to(path).as_posix() for file in files]
+    elif is_media(path) and path.is_file():
+        files, names = [path], [path.name]
+    else:
+        files, names = read_files_column(path)
+    if not files:
+        raise UserError(f"{path}: no images or recordings in it")
+    images = is_image(files[0])
+    of_images = len(shape) == 3 and shape[0] == shape[1] and shape[2] in (1, 3)
+    of_audio = len(shape) == 2 and shape[0] == 2 * shape[1]
+    if not (of_images if images else of_audio):
+        raise UserError(
+            f"{path}: has {'images' if images else 'recordings'}, and the model takes "
+            f"inputs {list(shape)}; give an .npz with such features"
+        )
+    features = read_files(str(path), files, shape[1])
+    if images and features.shape[3] > shape[2]:
+        features = np.rint(features @ _LUMA)[..., None].astype(np.uint8)
+    elif images and features.shape[3] < shape[2]:
+        features = np.repeat(features, shape[2], axis=3)
+    return features, np.array(names)

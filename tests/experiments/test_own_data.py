@@ -1,0 +1,193 @@
+"""The user's own data, from --data_path to the report."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import adapting, experiment, train
+from experiments.presets import OWN_DATA_DEFAULT, PRESETS, own_data
+from experiments.runs import read_json
+from hierjax.data import Dataset
+from hierjax.hierarchy import Hierarchy
+from tests.data.test_folder import paint
+from tests.experiments.test_train import make_npz
+
+SHORT = ["--num_steps=4", "--set=eval_every=2", "--num_devices=1"]
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Folders of one name in different tests are different data."""
+    experiment._load_as_given.cache_clear()
+
+
+def deep_zoo(root):
+    """Eight levels, ragged, unequal, and 60 % of the deepest labels unknown."""
+    chain = "/".join(f"n{level}" for level in range(6))
+    names = [f"{chain}/{c}/leaf{c}" for c in "ab"] + ["n0/c", "d"]
+    counts = (2, 6, 20, 9)
+    files = [f"{n}/{i}.png" for n, count in zip(names, counts, strict=True)
+             for i in range(count)]  # fmt: skip
+    unknown = [f"{chain}/{i}.png" for i in range(12)]
+    return paint(root, *files, *unknown, "n0/x.png")
+
+
+def test_a_deep_ragged_unequal_tree_with_unknown_labels(run, capsys, tmp_path):
+    root = deep_zoo(tmp_path / "zoo")
+    workdir = tmp_path / "w"
+    # A perceptron, since compiling a convolution takes longer than all the rest.
+    arguments = [f"--data_path={root}", f"--workdir={workdir}", "--set=model=mlp"]
+    assert run(train, *arguments, *SHORT) == 0
+    text = capsys.readouterr().out
+    default = OWN_DATA_DEFAULT.format(kind="folder")
+    for line in (
+        f"experiment: {default}",
+        "for these data: augment = 'random_affine_flip'",
+        "for these data: standardize = False",
+    ):
+        assert line in text, line
+    config = read_json(workdir / "config.json")
+    assert config["model"] == "mlp" and config["dataset"] == "folder"
+    assert config["augment"] == "random_affine_flip"
+    assert config["loss"] == PRESETS[default].experiment.loss
+    results = read_json(workdir / "results.json")
+    assert 0 <= results["learned"]["measures"]["knn/level_0"]["value"] <= 1
+    assert results["classes"]["measures"]["accuracy/proxies"]["value"] >= 0
+
+
+def test_features_with_a_table_of_paths(run, fails, tmp_path):
+    make_npz(tmp_path / "own.npz")
+    with np.load(tmp_path / "own.npz") as arrays:
+        features, labels = arrays["features"], arrays["labels"]
+    np.savez(tmp_path / "features.npz", features=features)
+    (tmp_path / "own.npz").unlink()
+    paths = ["/".join(filter(None, row)) for row in labels.tolist()]
+    (tmp_path / "labels.csv").write_text("\n".join(["Path", *paths]) + "\n")
+    arguments = [f"--data_path={tmp_path}/labels.csv", f"--workdir={tmp_path}/w"]
+    assert run(train, *arguments, *SHORT) == 0
+    config = read_json(tmp_path / "w" / "config.json")
+    assert (config["dataset"], config["model"]) == ("csv", "mlp")
+    assert config["standardize"] and config["augment"] == "none"
+    # What the data decide is decided alike the second time.
+    fails(train, [*arguments, *SHORT, "--seed=4"], "seed was 0 and is now 4")
+
+
+def small_images(root, per_class):
+    paint(root, *(f"{c}/{i}.png" for c in "ab" for i in range(per_class)))
+    preset = PRESETS["rank_based/folder/rbl_block_edge"].experiment
+    return dataclasses.replace(preset, data_path=str(root))
+
+
+def test_what_the_user_sets_stays(capsys, tmp_path):
+    asked = dataclasses.replace(
+        small_images(tmp_path, 6), model="linear", standardize=True, batch_size=20
+    )
+    given = ("model", "standardize", "batch_size", "data_path")
+    adapted = adapting.adapt(asked, given)
+    assert (adapted.model, adapted.batch_size) == ("linear", 20)
+    assert adapted.standardize and adapted.augment == "random_affine_flip"
+    assert "for these data: model" not in capsys.readouterr().out
+    freely = adapting.adapt(asked, ("data_path",))
+    # The network is no 'auto'; the rest follows the data.
+    assert (freely.model, freely.batch_size) == ("linear", 8)
+    assert not freely.standardize
+    assert adapting.adapt(freely, ()) is freely
+
+
+def test_few_validation_labels_choose_another_measure(capsys, tmp_path):
+    # One row in the validation split has no silhouette.
+    adapted = adapting.adapt(small_images(tmp_path, 3), ())
+    assert adapted.selection == "nn/average" and adapted.batch_size == 4
+    assert "for these data: selection = 'nn/average'" in capsys.readouterr().out
+
+
+def test_unknown_validation_labels_choose_another_measure(tmp_path):
+    labels = np.array([["a", "b"], ["a", "c"], ["d", "e"]] * 10)
+    split = np.repeat(["train", "val", "test"], 10)
+    labels[10:20, 1] = ""
+    make_npz(tmp_path / "o.npz", features=np.eye(30), labels=labels, split=split)
+    preset = PRESETS["class_hierarchies/npz/proxydr"].experiment
+    chosen = dataclasses.replace(preset, data_path=str(tmp_path / "o.npz"))
+    assert chosen.selection == "accuracy"
+    assert adapting.adapt(chosen, ()).selection == "nn/average"
+
+
+def test_mistakes_say_what_to_do_next(fails, tmp_path):
+    where = f"--workdir={tmp_path}/w"
+    np.savez(tmp_path / "f.npz", features=np.eye(9))
+    fails(train, [f"--data_path={tmp_path}/f.npz", where], "'labels' is missing",
+          "f.csv", "--data_path")  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    fails(train, [f"--data_path={tmp_path}/empty", where], "no folders with images")
+    paint(tmp_path / "zoo", "a/1.png", "b/1.png")
+    fails(train, [f"--data_path={tmp_path}/zoo", where], "too few to split")
+    fails(
+        train,
+        [f"--data_path={tmp_path}/zoo", "--label_fields=a", where],
+        "label_fields",
+        "csv",
+    )
+    assert not (tmp_path / "w").exists()
+
+
+def of_shape(*shape, dtype=np.float32, low=0.0, high=1.0):
+    features = np.random.default_rng(0).uniform(low, high, (4, *shape)).astype(dtype)
+    tree = Hierarchy.from_paths([("a",), ("b",)])
+    labels = tree.labels_of([0, 1, 0, 1])
+    return Dataset("x", features, labels, tree, {"train": range(4)})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (of_shape(20), ("mlp", "none", True, 1)),
+        (of_shape(20, dtype=np.uint8, high=255), ("mlp", "none", True, 1)),
+        (of_shape(4, 5), ("mlp", "none", True, 1)),
+        (of_shape(8, 8), ("mlp", "none", True, 1)),
+        (of_shape(2, 9, 9, 9), ("mlp", "none", True, 1)),
+        (of_shape(40, 3), ("pointnet", "points_rotate_jitter", False, 2)),
+        (of_shape(600, 3), ("pointnet", "points_256", False, 2)),
+        (of_shape(24, 32), ("convnet", "random_shift_noise", False, 2)),
+        (of_shape(24, 32, low=-80), ("convnet", "random_shift_noise", True, 2)),
+        (of_shape(9, 9, 5), ("convnet", "none", False, 1)),
+        (of_shape(9, 9, 3), ("convnet", "shift_jitter_noise", False, 2)),
+        (of_shape(9, 9, 3, high=9), ("convnet", "none", True, 1)),
+        (
+            of_shape(31, 40, 3, dtype=np.uint8, high=255),
+            ("convnet", "simclr", False, 2),
+        ),
+        (
+            of_shape(32, 40, 3, dtype=np.uint8, high=255),
+            ("small_resnet", "simclr", False, 2),
+        ),
+        (
+            of_shape(64, 64, 1, dtype=np.uint8, high=255),
+            ("small_resnet", "shift_jitter_noise", False, 2),
+        ),
+        (
+            of_shape(28, 28, dtype=np.uint8, high=255),
+            ("convnet", "shift_jitter_noise", False, 2),
+        ),
+    ],
+)
+def test_the_shape_decides(dataset, expected):
+    chosen = adapting.suited_to(dataset, num_views=2)
+    fields = ("model", "augment", "standardize", "num_views")
+    assert tuple(chosen[field] for field in fields) == expected
+
+
+def test_one_view_of_images_is_changed_less():
+    images = of_shape(32, 32, 3, dtype=np.uint8, high=255)
+    assert adapting.suited_to(images, num_views=1)["augment"] == "random_affine_flip"
+
+
+@pytest.mark.parametrize("kind", own_data.KINDS)
+@pytest.mark.parametrize(
+    "family", ["rank_based", "class_hierarchies", "hierarchical_contrastive"]
+)
+def test_every_family_has_presets_for_own_data(family, kind):
+    presets = [p for name, p in PRESETS.items() if name.startswith(f"{family}/{kind}/")]
+    assert len(presets) > 5
+    assert all(preset.experiment.model == "auto" for preset in presets)
+    assert OWN_DATA_DEFAULT.format(kind=kind) in PRESETS
