@@ -8,7 +8,6 @@ import numpy as np
 from experiments import notices, runs
 from experiments.experiment import UNTRAINED
 from hierjax import data, inference
-from hierjax.data.archives import read_arrays
 from hierjax.data.unlabelled import read_unlabelled
 from hierjax.errors import UserError
 
@@ -71,23 +70,15 @@ def read(path: pathlib.Path, model: inference.TrainedModel) -> Rows:
     """Reads and embeds new data.
 
     Args:
-      path: an .npz with ``features`` and, for models that read them, ``sizes``; or
-        images or recordings, see `data.unlabelled.read_unlabelled`.
+      path: see `data.unlabelled.read_unlabelled`; ``sizes`` are needed by models that
+        read them.
       model: to embed with.
 
     Raises:
       UserError: no such file, or data that the model cannot take.
     """
-    if path.suffix.lower() == ".npz" and not path.is_dir():
-        arrays = read_arrays(path)
-    else:
-        with notices.printed():
-            features, names = read_unlabelled(path, model.input_shape)
-        arrays = {"features": features, "names": names}
-    if "features" not in arrays:
-        raise UserError(
-            f"{path}: array 'features' is missing, found {', '.join(arrays) or 'none'}"
-        )
+    with notices.printed():
+        arrays = read_unlabelled(path, model.input_shape)
     try:
         embeddings = model.embed(arrays["features"], arrays.get("sizes"))
     except UserError as error:

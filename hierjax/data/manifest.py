@@ -80,15 +80,22 @@ def load(
         raise UserError(f"{error}; rows count from 0 below the header") from None
 
 
-def read_files_column(path: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
-    """Returns the files of a table's column ``file``, and what the table calls them.
+def read_unlabelled(
+    path: pathlib.Path,
+) -> tuple[list[pathlib.Path], list[str]] | dict[str, np.ndarray]:
+    """Returns what a table lists, whatever its labels.
+
+    Returns:
+      The files of its column ``file`` and what the table calls them, or without that
+      column the arrays of the archive beside it, ``features`` among them.
 
     Raises:
-      UserError: As `load` does about the table, the column and the files.
+      UserError: As `load` does about the table, the files and the archive.
     """
-    cells = _column(_read(path), _FILE)
+    table = _read(path)
+    cells = _column(table, _FILE)
     if cells is None:
-        raise UserError(f"{path}: has no column 'file'; add it, or give an .npz")
+        return _features_beside(path, len(table))[2]
     return _files(path, cells), cells
 
 

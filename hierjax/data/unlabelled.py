@@ -1,12 +1,13 @@
-"""New images or recordings, read as those were that a model was trained on."""
+"""New data without labels, read as those were that a model was trained on."""
 
 import pathlib
 
 import numpy as np
 
+from hierjax.data import manifest
+from hierjax.data.archives import read_arrays
 from hierjax.data.folder import find_files
 from hierjax.data.image_files import is_image
-from hierjax.data.manifest import read_files_column
 from hierjax.data.media_files import is_media, read_files
 from hierjax.errors import UserError
 
@@ -16,29 +17,42 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 def read_unlabelled(
     path: pathlib.Path, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads features of files, whatever they show.
+) -> dict[str, np.ndarray]:
+    """Reads features, whatever they show.
 
     Args:
-      path: A folder, searched through, a table with a column ``file`` (``.csv``,
-        ``.tsv``), or one image or recording.
+      path: A folder of files, searched through; an ``.npz`` with ``features`` and, if
+        wanted, ``names`` and ``sizes``; a table (``.csv``, ``.tsv``) with a column
+        ``file`` or such an ``.npz`` beside it; or one image or recording.
       shape: Of a model's inputs: ``[S, S, 1 or 3]`` for images, ``[2 M, M]`` for
         recordings.
 
     Returns:
-      Features ``[N, *shape]``, uint8 of images and float32 of recordings, and the N
-      names of the files, relative to the folder or as in the table.
+      ``features [N, ...]``: of files ``[N, *shape]``, uint8 of images and float32 of
+      recordings; ``names [N]`` where rows have names: of files relative to the folder
+      or as in the table; and all other arrays of an ``.npz``.
 
     Raises:
-      UserError: There are no such files, or the model does not take them.
+      UserError: There is nothing to read, or the model does not take such files.
     """
     if path.is_dir():
         files = find_files(path)
         names = [file.relative_to(path).as_posix() for file in files]
+    elif path.suffix.lower() == ".npz":
+        arrays = read_arrays(path)
+        if "features" not in arrays:
+            raise UserError(
+                f"{path}: array 'features' is missing, found "
+                f"{', '.join(arrays) or 'none'}"
+            )
+        return arrays
     elif is_media(path) and path.is_file():
         files, names = [path], [path.name]
     else:
-        files, names = read_files_column(path)
+        found = manifest.read_unlabelled(path)
+        if isinstance(found, dict):
+            return found
+        files, names = found
     if not files:
         raise UserError(f"{path}: no images or recordings in it")
     images = is_image(files[0])
@@ -54,4 +68,4 @@ def read_unlabelled(
         features = np.rint(features @ _LUMA)[..., None].astype(np.uint8)
     elif images and features.shape[3] < shape[2]:
         features = np.repeat(features, shape[2], axis=3)
-    return features, np.array(names)
+    return {"features": features, "names": np.array(names)}
