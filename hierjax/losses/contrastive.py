@@ -90,7 +90,7 @@ def supcon_loss(
 ) -> jax.Array:
     """Supervised contrastive loss, L_out of Khosla et al.: all of a class attract.
 
-    Coinciding positives and far negatives give log |P(i)|, not 0.
+    Coinciding positives and far negatives give ``log |P(i)|``, not 0.
 
     Args:
       embeddings: ``[B, V, D]`` unit-normalised views.

@@ -62,7 +62,7 @@ def calibration(
         number of queries only.
 
     Returns:
-      ``ece``, the mean over queries of |accuracy - mean confidence| of their bins;
+      ``ece``, the mean over queries of ``|accuracy - mean confidence|`` of their bins;
       ``mce``, the largest such difference; ``correlation``, Spearman's between the
       places and the accuracies of the bins that are not empty. NaN: all three
       without a query in a bin, the correlation also with fewer than two different

@@ -1,0 +1,217 @@
+"""Directives whose content is made from the code when the documentation is built.
+
+``{api} MODULE`` lists every public name of a module, ``{picture} NAME`` draws a picture
+of `pictures.PICTURES`, ``{flags} MODULE`` lists the flags of a command, ``{fields}``
+the fields of `experiments.experiment.Experiment`, and ``{presets}`` the presets.
+"""
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import types
+
+import pictures
+from absl import flags
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from experiments.experiment import Experiment
+from experiments.presets import PRESETS
+from hierjax import training
+
+
+class Api(SphinxDirective):
+    """``{api} MODULE``: what the module says of itself and of its public names."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Write the directives of autodoc, which read the docstrings."""
+        module = importlib.import_module(self.arguments[0])
+        lines = [f".. automodule:: {module.__name__}", "   :no-members:", ""]
+        for name in public_names(module):
+            lines += [*_documentation(module.__name__, name, getattr(module, name)), ""]
+        return self.parse_text_to_nodes(
+            "\n".join(["```{eval-rst}", *lines, "```"]), allow_section_headings=True
+        )
+
+
+def public_names(module: types.ModuleType) -> list[str]:
+    """``__all__`` or, without one, what is defined there and has no underscore."""
+    return getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _documentation(module: str, name: str, value: object) -> list[str]:
+    full = f"{module}.{name}"
+    if inspect.ismodule(value):
+        return [f".. automodule:: {full}", "   :members:"]
+    if inspect.isclass(value):
+        # Linen adds what it needs to every module.
+        return [f".. autoclass:: {full}", "   :members:", "   :exclude-members: setup"]
+    if inspect.isroutine(value) or hasattr(value, "__wrapped__"):
+        return [f".. autofunction:: {full}"]
+    if isinstance(value, functools.partial):
+        given = ", ".join(
+            f"{key}={_brief(item)}" for key, item in value.keywords.items()
+        )
+        text = f"`{value.func.__name__}` with ``{given}``."
+    elif isinstance(value, dict):
+        text = "Names: " + ", ".join(f"``{key}``" for key in value) + "."
+    elif isinstance(value, tuple):
+        text = "One of " + ", ".join(f"``{item!r}``" for item in value) + "."
+    else:
+        text = f"``{value!r}``."
+    return [f".. py:data:: {full}", "", f"   {text}"]
+
+
+def _brief(value: object) -> str:
+    return getattr(value, "__name__", repr(value))
+
+
+class Picture(SphinxDirective):
+    """``{picture} NAME`` with a caption; its text stands in for the picture too."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Draw it beside the doctrees, where builds find it again."""
+        folder = pathlib.Path(self.env.app.doctreedir) / "pictures"
+        path = pictures.draw(self.arguments[0], folder)
+        here = pathlib.Path(self.env.doc2path(self.env.docname)).parent
+        uri = pathlib.Path(os.path.relpath(path, here)).as_posix()
+        text = " ".join(self.content)
+        self.env.note_dependency(pictures.__file__)
+        figure = nodes.figure("", nodes.image(uri=uri, alt=text))
+        caption = nodes.caption(text, "")
+        inline, messages = self.state.inline_text(text, self.lineno)
+        caption += inline
+        figure += caption
+        return [figure, *messages]
+
+
+class Flags(SphinxDirective):
+    """``{flags} MODULE``: flags, defaults and help of ``python -m MODULE``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Define the flags on a set of their own and list them."""
+        rows = [
+            (f"--{flag.name}", _choices(flag) or _shown(flag.default), flag.help)
+            for flag in command_flags(self.arguments[0])
+        ]
+        return self.parse_text_to_nodes(_table(("flag", "default", ""), rows))
+
+
+class Fields(SphinxDirective):
+    """``{fields}``: what ``--set`` accepts."""
+
+    def run(self) -> list[nodes.Node]:
+        """List the fields of an experiment in the order of their docstrings."""
+        own = {field.name: field for field in dataclasses.fields(Experiment)}
+        rows = [
+            (name, f"{own[name].type.__name__}, {_shown(own[name].default)}", text)
+            for cls in (Experiment, training.Config)
+            for name, text in documented(cls).items()
+        ]
+        return self.parse_text_to_nodes(_table(("field", "type, default", ""), rows))
+
+
+class Presets(SphinxDirective):
+    """``{presets}``: every preset with its line of ``--list``."""
+
+    def run(self) -> list[nodes.Node]:
+        """List them in their order."""
+        rows = [(name, preset.summary) for name, preset in PRESETS.items()]
+        return self.parse_text_to_nodes(_table(("preset", ""), rows))
+
+
+def command_flags(module: str) -> list[flags.Flag]:
+    """The flags that ``python -m module`` defines, in their order."""
+    values = flags.FlagValues()
+    before = flags.FLAGS
+    command = importlib.import_module(module)
+    try:
+        with _flags_defined_on(values):
+            command.define_flags()
+    finally:
+        assert flags.FLAGS is before
+    return [values[name] for name in _in_order(values)]
+
+
+class _flags_defined_on:
+    """Collect ``flags.DEFINE_*`` calls, which take the global set by default."""
+
+    def __init__(self, values: flags.FlagValues):
+        self._values, self._kept = values, {}
+
+    def __enter__(self):
+        for name in dir(flags):
+            if name.startswith("DEFINE_"):
+                self._kept[name] = getattr(flags, name)
+                setattr(flags, name, self._on_own_set(self._kept[name]))
+        self._adopt, flags.adopt_module_key_flags = (
+            flags.adopt_module_key_flags,
+            lambda module: None,
+        )
+
+    def __exit__(self, *_):
+        for name, define in self._kept.items():
+            setattr(flags, name, define)
+        flags.adopt_module_key_flags = self._adopt
+
+    def _on_own_set(self, define):
+        return lambda *args, **kwargs: define(*args, **kwargs, flag_values=self._values)
+
+
+def _in_order(values: flags.FlagValues) -> list[str]:
+    return list(dict.fromkeys(values._flags()))  # noqa: SLF001
+
+
+def documented(cls: type) -> dict[str, str]:
+    """The ``Attributes`` of a Google docstring: name -> text."""
+    section = re.search(r"Attributes:\n(.*?)(\n\n|\Z)", cls.__doc__, re.DOTALL)[1]
+    entries = re.split(r"\n? {4,6}(?=\w+: )", "\n" + section)
+    pairs = (entry.split(": ", 1) for entry in entries if entry.strip())
+    return {name.strip(): " ".join(text.split()) for name, text in pairs}
+
+
+def _choices(flag: flags.Flag) -> str:
+    values = getattr(flag.parser, "enum_values", None)
+    if not values:
+        return ""
+    return ", ".join(
+        f"**{value}**" if value == flag.default else value for value in values
+    )
+
+
+def _shown(value: object) -> str:
+    return "" if value in (None, "", []) else f"`{value}`"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head)]
+    lines += [(f"`{name}`", *rest) for name, *rest in rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in lines
+    )
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the directives."""
+    for directive in (Api, Picture, Flags, Fields, Presets):
+        app.add_directive(directive.__name__.lower(), directive)
+    # The machine has few cores and JAX would be imported in each process.
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
