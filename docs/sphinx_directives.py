@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from experiments import help_text
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 from hierjax import training
@@ -106,12 +107,19 @@ class Flags(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Define the flags on a set of their own and list them."""
-        rows = [
-            (f"--{flag.name}", _choices(flag) or _shown(flag.default), flag.help)
-            for flag in command_flags(self.arguments[0])
-        ]
-        return self.parse_text_to_nodes(_table(("flag", "default", ""), rows))
+        """List the flags under the headings of ``--help``."""
+        parts = []
+        for title, members in command_flags(self.arguments[0]).items():
+            rows = [
+                (
+                    f"`--{flag.name}`",
+                    _choices(flag) or _shown(flag.default),
+                    flag.help.split(";\n")[0],
+                )
+                for flag in members
+            ]
+            parts.append(_table((title, "default", ""), rows))
+        return self.parse_text_to_nodes("\n\n".join(parts))
 
 
 class Fields(SphinxDirective):
@@ -121,11 +129,11 @@ class Fields(SphinxDirective):
         """List the fields of an experiment in the order of their docstrings."""
         own = {field.name: field for field in dataclasses.fields(Experiment)}
         rows = [
-            (name, f"{own[name].type.__name__}, {_shown(own[name].default)}", text)
+            (f"`{name}`", own[name].type.__name__, _shown(own[name].default), text)
             for cls in (Experiment, training.Config)
             for name, text in documented(cls).items()
         ]
-        return self.parse_text_to_nodes(_table(("field", "type, default", ""), rows))
+        return self.parse_text_to_nodes(_table(("field", "type", "default", ""), rows))
 
 
 class Presets(SphinxDirective):
@@ -133,50 +141,28 @@ class Presets(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """List them in their order."""
-        rows = [(name, preset.summary) for name, preset in PRESETS.items()]
+        rows = [(f"`{name}`", preset.summary) for name, preset in PRESETS.items()]
         return self.parse_text_to_nodes(_table(("preset", ""), rows))
 
 
-def command_flags(module: str) -> list[flags.Flag]:
-    """The flags that ``python -m module`` defines, in their order."""
-    values = flags.FlagValues()
-    before = flags.FLAGS
-    command = importlib.import_module(module)
-    try:
-        with _flags_defined_on(values):
-            command.define_flags()
-    finally:
-        assert flags.FLAGS is before
-    return [values[name] for name in _in_order(values)]
-
-
-class _flags_defined_on:
-    """Collect ``flags.DEFINE_*`` calls, which take the global set by default."""
-
-    def __init__(self, values: flags.FlagValues):
-        self._values, self._kept = values, {}
-
-    def __enter__(self):
-        for name in dir(flags):
-            if name.startswith("DEFINE_"):
-                self._kept[name] = getattr(flags, name)
-                setattr(flags, name, self._on_own_set(self._kept[name]))
-        self._adopt, flags.adopt_module_key_flags = (
-            flags.adopt_module_key_flags,
-            lambda module: None,
-        )
-
-    def __exit__(self, *_):
-        for name, define in self._kept.items():
-            setattr(flags, name, define)
-        flags.adopt_module_key_flags = self._adopt
-
-    def _on_own_set(self, define):
-        return lambda *args, **kwargs: define(*args, **kwargs, flag_values=self._values)
-
-
-def _in_order(values: flags.FlagValues) -> list[str]:
-    return list(dict.fromkeys(values._flags()))  # noqa: SLF001
+def command_flags(module: str) -> dict[str, list[flags.Flag]]:
+    """The flags that ``python -m module`` defines, in the groups of its ``--help``."""
+    present = set(help_text.own_flags())
+    importlib.import_module(module).define_flags()
+    left = {
+        name: flag
+        for name, flag in help_text.own_flags().items()
+        if name not in present
+    }
+    # Commands share names; the next one defines its own.
+    for name in left:
+        delattr(flags.FLAGS, name)
+    groups = {
+        title: [left.pop(name) for name in names if name in left]
+        for title, names in help_text._GROUPS.items()
+    }
+    own = {"This command": list(left.values()), **groups}
+    return {title: members for title, members in own.items() if members}
 
 
 def documented(cls: type) -> dict[str, str]:
@@ -202,7 +188,7 @@ def _shown(value: object) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head)]
-    lines += [(f"`{name}`", *rest) for name, *rest in rows]
+    lines += rows
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
         for line in lines
