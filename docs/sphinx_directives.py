@@ -1,7 +1,7 @@
 """Directives whose content is made from the code when the documentation is built.
 
 ``{api} MODULE`` lists every public name of a module, ``{picture} NAME`` draws a picture
-of `pictures.PICTURES`, ``{flags} MODULE`` lists the flags of a command, ``{fields}``
+of `pictures.PICTURES`, ``{commands}`` lists all commands and their flags, ``{fields}``
 the fields of `experiments.experiment.Experiment`, and ``{presets}`` the presets.
 """
 
@@ -20,7 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from experiments import help_text
+from experiments import completion, help_text
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 from hierjax import training
@@ -101,25 +101,36 @@ class Picture(SphinxDirective):
         return [figure, *messages]
 
 
-class Flags(SphinxDirective):
-    """``{flags} MODULE``: flags, defaults and help of ``python -m MODULE``."""
-
-    required_arguments = 1
+class Commands(SphinxDirective):
+    """``{commands}``: what every command says of itself, and its flags."""
 
     def run(self) -> list[nodes.Node]:
-        """List the flags under the headings of ``--help``."""
+        """Define the flags of each and list them under the headings of ``--help``."""
         parts = []
-        for title, members in command_flags(self.arguments[0]).items():
-            rows = [
-                (
-                    f"`--{flag.name}`",
-                    _choices(flag) or _shown(flag.default),
-                    flag.help.split(";\n")[0],
-                )
-                for flag in members
-            ]
-            parts.append(_table((title, "default", ""), rows))
-        return self.parse_text_to_nodes("\n\n".join(parts))
+        for name in sorted(completion._commands(), key=lambda name: name != "train"):
+            module = importlib.import_module(f"experiments.{name}")
+            parts += [f"## experiments.{name}", inspect.getdoc(module)]
+            for title, members in command_flags(module).items():
+                rows = [
+                    (
+                        f"`--{flag.name}`",
+                        _choices(flag) or _shown(flag.default),
+                        flag.help.split(";\n")[0],
+                    )
+                    for flag in members
+                ]
+                parts.append(_table((title, "default", ""), rows))
+        return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
+
+
+# The first field of each group, in the order of the docstrings.
+_GROUPS_OF_FIELDS = {
+    "dataset": "Data",
+    "model": "Network",
+    "augment": "Views",
+    "loss": "Loss and objective",
+    "seed": "Training",
+}
 
 
 class Fields(SphinxDirective):
@@ -128,12 +139,16 @@ class Fields(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """List the fields of an experiment in the order of their docstrings."""
         own = {field.name: field for field in dataclasses.fields(Experiment)}
-        rows = [
-            (f"`{name}`", own[name].type.__name__, _shown(own[name].default), text)
-            for cls in (Experiment, training.Config)
-            for name, text in documented(cls).items()
-        ]
-        return self.parse_text_to_nodes(_table(("field", "type", "default", ""), rows))
+        groups = {}
+        for cls in (Experiment, training.Config):
+            for name, text in documented(cls).items():
+                if name in _GROUPS_OF_FIELDS:
+                    rows = groups[_GROUPS_OF_FIELDS[name]] = []
+                kind, default = own[name].type.__name__, _shown(own[name].default)
+                rows.append((f"`{name}`", kind, default, text))
+        head = ("type", "default", "")
+        tables = [_table((title, *head), rows) for title, rows in groups.items()]
+        return self.parse_text_to_nodes("\n\n".join(tables))
 
 
 class Presets(SphinxDirective):
@@ -145,10 +160,10 @@ class Presets(SphinxDirective):
         return self.parse_text_to_nodes(_table(("preset", ""), rows))
 
 
-def command_flags(module: str) -> dict[str, list[flags.Flag]]:
-    """The flags that ``python -m module`` defines, in the groups of its ``--help``."""
+def command_flags(module: types.ModuleType) -> dict[str, list[flags.Flag]]:
+    """The flags that a command defines, in the groups of its ``--help``."""
     present = set(help_text.own_flags())
-    importlib.import_module(module).define_flags()
+    module.define_flags()
     left = {
         name: flag
         for name, flag in help_text.own_flags().items()
@@ -197,7 +212,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def setup(app: Sphinx) -> dict:
     """Register the directives."""
-    for directive in (Api, Picture, Flags, Fields, Presets):
+    for directive in (Api, Picture, Commands, Fields, Presets):
         app.add_directive(directive.__name__.lower(), directive)
     # The machine has few cores and JAX would be imported in each process.
     return {"parallel_read_safe": False, "parallel_write_safe": True}

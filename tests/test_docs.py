@@ -117,7 +117,10 @@ def figure_of(source):
     entry = block["rows"][row]
     if rest[0] != "vs":
         found = entry["measures"][measure]
-        return f"{shown(found['mean'])} ± {shown(found['sd'])}", entry["seeds"]
+        spread = f"{shown(found['mean'])} ± {shown(found['sd'])}"
+        if found.get("low") is not None:
+            spread += f" [{shown(found['low'])}, {shown(found['high'])}]"
+        return spread, entry["seeds"]
     other = rest[1]
     if "gain" in entry:
         found, seeds = entry["gain"][other][measure], entry["seeds"]
@@ -137,7 +140,7 @@ def figure_of(source):
 FIGURES = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGES["docs/results.md"].splitlines()
-    if re.match(r"\|.*\| *`[^`|]+` *\|$", line)
+    if re.match(r"\|.*\| *`[^`|]+ [^`|]+` *\|$", line)
 ]
 
 
