@@ -40,6 +40,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
+highlight_language = "none"
+smartquotes = False
 default_role = "py:obj"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

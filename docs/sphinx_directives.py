@@ -201,11 +201,18 @@ def _shown(value: object) -> str:
     return "" if value in (None, "", []) else f"`{value}`"
 
 
+def _escaped(text: str) -> str:
+    """Angle brackets as they are, which Markdown takes for HTML outside of code."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("<", "\\<") for part in parts[::2]]
+    return "`".join(parts)
+
+
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head)]
     lines += rows
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        "| " + " | ".join(_escaped(cell.replace("|", "\\|")) for cell in line) + " |"
         for line in lines
     )
 

@@ -24,7 +24,7 @@ PAGES = {
 }
 # A snippet, and the output if the page shows one right below.
 SNIPPET = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
-COMMAND = re.compile(r"python -m (experiments\.\w+)([^\n`|&;#]*(?:\\\n[^\n`]*)*)")
+COMMAND = re.compile(r"python -m (experiments\.\w+)((?:[^\n`|&;#\\\"]|\\\n)*)")
 # What stands for a name of the reader's choice, and a name to try it with.
 PLACEHOLDERS = {
     "--experiment=NAME": f"--experiment={QUICKSTART}",
@@ -76,7 +76,7 @@ def commands():
             yield pytest.param(module, rest, id=f"{page}-{number}-{module}")
 
 
-@pytest.mark.parametrize("module, rest", commands())
+@pytest.mark.parametrize("module, rest", list(commands()))
 def test_commands_parse(module, rest, parsed, monkeypatch):
     # Redirections and whatever a shell would put in are not the command's.
     rest = re.sub(r"[<>]\s*\S+", "", rest.replace("\\\n", " "))
