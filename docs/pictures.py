@@ -36,7 +36,7 @@ EXAMPLES, VIEWS = 4, 2
 CLASS_IDS = np.repeat(np.arange(TREE.num_classes), EXAMPLES)
 LABELS = TREE.labels_of(CLASS_IDS)
 HOPS = TREE.path_length()
-PART_DIM = 12
+PART_DIM = 8
 LIGHT, DARK = "#c8c8c8", "#262626"
 
 
@@ -257,48 +257,41 @@ def hmc() -> Figure:
 
 
 def level_contrastive() -> Figure:
-    """The part of the embedding that belongs to each level, for three masks."""
-    rows = {
-        "fixed shares": _parts(lambda z, heads: _fixed()),
-        "G-HMLC, one mixture": _parts(
-            lambda z, heads: mixtures.gaussian_level_masks(z, 3, mode="mean")
+    """The part of the embedding that belongs to each of two levels, for three masks."""
+    masks = {
+        "fixed shares": lambda rows, heads: level_masks.fixed_level_masks(2, PART_DIM),
+        "G-HMLC, one mixture": lambda rows, heads: mixtures.gaussian_level_masks(
+            rows, 2, mode="mean"
         ),
-        "A-HMLC": _parts(lambda z, heads: level_masks.attention_level_masks(z, *heads)),
+        "A-HMLC": lambda rows, heads: level_masks.attention_level_masks(rows, *heads),
     }
-    figure = Figure(figsize=(8.1, 8.4), dpi=110)
-    for line, (name, parts) in enumerate(rows.items()):
-        for level, part in enumerate(parts):
-            place = [level / 3, 0.68 - 0.31 * line, 1 / 3, 0.31]
+    figure = Figure(figsize=(8.1, 5.7), dpi=110)
+    for column, (name, masks_of) in enumerate(masks.items()):
+        parts = zip(("kingdom", "class"), _parts(masks_of), strict=True)
+        for line, (level, part) in enumerate(parts):
+            place = [column / 3, 0.52 - 0.46 * line, 1 / 3, 0.45]
             axes = figure.add_axes(place, projection="3d")
-            sphere(axes, part, f"{name}: {TREE.level_names[level]}")
+            sphere(axes, part, f"{name}: {level}")
     add_legend(figure)
     return figure
 
 
-def _fixed() -> jax.Array:
-    return level_masks.fixed_level_masks(TREE.num_levels, PART_DIM)
-
-
 def _parts(masks_of: Callable) -> list[np.ndarray]:
     """Directions of each level's part in its three main components."""
-    levels = TREE.num_levels
-    heads = (
-        jnp.zeros((levels, PART_DIM, PART_DIM)),
-        jnp.zeros((levels, PART_DIM)),
-    )
+    labels = LABELS[:, [0, -1]]
+    heads = jnp.zeros((2, PART_DIM, PART_DIM)), jnp.zeros((2, PART_DIM))
 
     def loss(learned):
         views = unit(learned["rows"])
         masks = masks_of(views, learned["heads"])
-        return losses.level_contrastive_loss(views, masks, LABELS)
+        return losses.level_contrastive_loss(views, masks, labels)
 
     learned = descend(loss, {"rows": start(PART_DIM), "heads": heads})
     views = unit(learned["rows"])
-    masks = jnp.broadcast_to(
-        masks_of(views, learned["heads"]), (*views.shape[:2], levels, PART_DIM)
-    )
+    masks = masks_of(views, learned["heads"])
+    masks = jnp.broadcast_to(masks, (*views.shape[:2], *masks.shape[-2:]))
     parts = []
-    for level in range(levels):
+    for level in range(2):
         part = np.asarray(unit(masks[:, :, level] * views)).reshape(-1, PART_DIM)
         axes = np.linalg.svd(part, full_matrices=False)[2][:3]
         parts.append(np.asarray(unit(part @ axes.T)).reshape(-1, VIEWS, 3))
