@@ -72,7 +72,7 @@ def _documentation(module: str, name: str, value: object) -> list[str]:
         text = "One of " + ", ".join(f"``{item!r}``" for item in value) + "."
     else:
         text = f"``{value!r}``."
-    return [f".. py:data:: {full}", "", f"   {text}"]
+    return [f".. py:data:: {name}", f"   :module: {module}", "", f"   {text}"]
 
 
 def _brief(value: object) -> str:
