@@ -319,8 +319,8 @@ def mean_correlation(
     always: random representatives then score above 0, the more the fewer classes.
 
     A single r = 1 makes its average 1, and whether rounding gives 1 or a little less
-    decides the result. Here no ``|r|`` counts for more than 1 - 1e-6, as much as five or
-    six classes at 0.85; all classes at 1 give 1 - 1e-6.
+    decides the result. Here no ``|r|`` counts for more than 1 - 1e-6, as much as five
+    or six classes at 0.85; all classes at 1 give 1 - 1e-6.
 
     Args:
       distances: ``[C, C]`` between representatives; NaN rows are left out.
