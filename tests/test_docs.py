@@ -79,13 +79,24 @@ def commands():
 
 
 @pytest.mark.parametrize("module, rest", list(commands()))
-def test_commands_parse(module, rest, parsed, monkeypatch):
+def test_commands_parse(module, rest, parsed, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    # Choosing a network by the reader's own data would have to load them.
+    monkeypatch.setattr(
+        command_line, "adapt", lambda experiment, given: experiment, raising=False
+    )
     # Redirections and whatever a shell would put in are not the command's.
     rest = re.sub(r"[<>]\s*\S+", "", rest.replace("\\\n", " "))
     arguments = [
         PLACEHOLDERS.get(argument, re.sub(r"\$\w+", "1", argument))
         for argument in shlex.split(rest)
     ]
+    for path in re.findall(r"--data_path=(\S+)", rest):
+        # The reader's own; what kind it is may be told from it.
+        if pathlib.Path(path).suffix:
+            pathlib.Path(path).touch()
+        else:
+            pathlib.Path(path).mkdir()
     left = parsed(module, arguments)
     if not inspect.signature(sys.modules[module].main).parameters:
         assert left == ["command"], "what follows a command are flags"
