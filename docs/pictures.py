@@ -146,6 +146,24 @@ def columns(ends: dict[str, tuple[np.ndarray, np.ndarray | None]]) -> Figure:
     return figure
 
 
+def overview() -> Figure:
+    """One loss of each family: leaves alone, all levels, ranks, a tree of proxies."""
+    ranks = functools.partial(
+        losses.rank_based_loss, target="block_edge", tree_distance=HOPS
+    )
+    return columns(
+        {
+            "SupCon on the classes": (
+                points(lambda z: losses.supcon_loss(z, LABELS[:, -1])),
+                None,
+            ),
+            "HMCE": (points(lambda z: losses.hmce_loss(z, LABELS)), None),
+            "rank-based, block edge": (points(flat(ranks), steps=400), None),
+            "CORR, proxies from the tree": classifier(method="corr", proxy_kind="mds"),
+        }
+    )
+
+
 def rank_based() -> Figure:
     """Both targets of the rank-based loss, ranks by hops."""
 
@@ -195,33 +213,34 @@ def triplet() -> Figure:
     return columns({"triplet": (points(flat(loss)), None)})
 
 
+def classifier(**options) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and proxies of a classifier with these options."""
+    objective = objectives.classification(TREE, **options)
+    params, state = objective.init(jax.random.key(2), start())
+
+    def loss(learned):
+        return objective.apply(
+            learned["proxies"],
+            state,
+            unit(learned["rows"]),
+            LABELS,
+            key=jax.random.key(0),
+            where=np.ones(len(LABELS), bool),
+            axis_name=None,
+        )[0]
+
+    learned = descend(loss, {"rows": start(), "proxies": params})
+    proxies = objective.representatives(learned["proxies"], state)
+    return np.asarray(unit(learned["rows"])), np.asarray(proxies)
+
+
 def classifiers() -> Figure:
     """Embeddings and proxies of three classifiers."""
-
-    def end(**options):
-        objective = objectives.classification(TREE, **options)
-        params, state = objective.init(jax.random.key(2), start())
-
-        def loss(learned):
-            return objective.apply(
-                learned["proxies"],
-                state,
-                unit(learned["rows"]),
-                LABELS,
-                key=jax.random.key(0),
-                where=np.ones(len(LABELS), bool),
-                axis_name=None,
-            )[0]
-
-        learned = descend(loss, {"rows": start(), "proxies": params})
-        proxies = objective.representatives(learned["proxies"], state)
-        return np.asarray(unit(learned["rows"])), np.asarray(proxies)
-
     return columns(
         {
-            "NormFace": end(method="normface"),
-            "ProxyDR": end(method="proxydr"),
-            "CORR, proxies from the tree": end(method="corr", proxy_kind="mds"),
+            "NormFace": classifier(method="normface"),
+            "ProxyDR": classifier(method="proxydr"),
+            "CORR, proxies from the tree": classifier(method="corr", proxy_kind="mds"),
         }
     )
 
@@ -301,6 +320,7 @@ def _parts(masks_of: Callable) -> list[np.ndarray]:
 PICTURES = {
     function.__name__: function
     for function in (
+        overview,
         rank_based,
         tuplet,
         triplet,
