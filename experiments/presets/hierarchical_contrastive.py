@@ -35,6 +35,7 @@ DATASETS = {
         "protocol": "seen",
         "model": "convnet",
         "augment": "random_shift_noise",
+        "learning_rate": 6e-3,
         "batch_size": 256,
         "num_steps": 800,
         "warmup_steps": 40,
