@@ -41,7 +41,7 @@ def define_experiment_flags() -> None:
     flags.DEFINE_bool(
         "dry_run",
         False,
-        "Build everything, run a step, print shapes, memory and time, and stop.",
+        "Build everything, run a few steps, print shapes, memory and time, and stop.",
     )
     flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<preset>.")
     flags.DEFINE_integer("num_devices", None, "Local devices to use; default all.")

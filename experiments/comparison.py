@@ -1,6 +1,7 @@
 """Finished runs side by side: what differs, and what the differences are worth."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from experiments.glossary import HIGHER, TERMS, term_of
 from experiments.runs import PER_QUERY, read_json
 from hierjax import metrics, training
+from hierjax.data.archives import read_arrays
 from hierjax.errors import UserError
 
 _OF_THE_RUN = ("learned", "untrained", "input")
@@ -17,7 +19,7 @@ _SAME_QUERIES = ("rows", "units", "labels")
 _NUM_RESAMPLES = 2000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """One finished run.
 
@@ -81,10 +83,10 @@ def _read_per_query(path: pathlib.Path, main: str) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(path) as arrays:
-            return {key.removeprefix(f"{main}/"): arrays[key] for key in arrays}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}; evaluate again") from None
+        arrays = read_arrays(path)
+    except UserError as error:
+        raise UserError(f"{error}; evaluate the run again") from None
+    return {key.removeprefix(f"{main}/"): values for key, values in arrays.items()}
 
 
 def same_queries(first: Run, second: Run) -> bool:
@@ -128,6 +130,7 @@ def warnings(runs: list[Run]) -> list[str]:
     return [f"{text}; no paired test." for text in dict.fromkeys(found)]
 
 
+@functools.lru_cache(maxsize=4096)
 def difference(first: Run, second: Run, measure: str) -> metrics.Interval | None:
     """Mean of ``second - first`` over queries with its 95 % bootstrap interval.
 

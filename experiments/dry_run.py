@@ -1,4 +1,4 @@
-"""What a run would take: everything built, two steps run, nothing written."""
+"""What a run would take: everything built, a few steps run, nothing written."""
 
 from experiments.experiment import UNTRAINED, Experiment, load_data
 from experiments.methods import rehearse, whole_tuples

@@ -76,7 +76,7 @@ def fit(
 def rehearse(
     experiment: Experiment, dataset: data.Dataset, *, num_devices: int | None = None
 ) -> training.Rehearsal:
-    """Run one step of an experiment, see `training.rehearse`."""
+    """Run the first steps of an experiment, see `training.rehearse`."""
     return training.rehearse(**_parts(experiment, dataset), num_devices=num_devices)
 
 

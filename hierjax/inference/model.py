@@ -189,7 +189,8 @@ class TrainedModel:
 
         Args:
           embeddings: ``[N, D]``.
-          threshold: confidence in 0..1 that a node needs to be named.
+          threshold: confidence in 0..1 that a node needs to be named; 0 names a node
+            of the finest level that training knew.
 
         Raises:
           UserError: a threshold outside 0..1.
@@ -208,7 +209,8 @@ class TrainedModel:
         confidences = np.stack(confidences, axis=1).astype(np.float32)
         labels = np.full_like(nodes, UNKNOWN)
         for level in range(self.hierarchy.num_levels):
-            sure = confidences[:, level] >= threshold
+            # Where no training row was known at this level, nothing is probable.
+            sure = confidences[:, level] >= max(threshold, np.finfo(np.float32).tiny)
             # One class below the node tells the way to it.
             below = self.hierarchy.first_classes(level)[nodes[sure, level]]
             labels[sure, : level + 1] = self.hierarchy.ancestors[below, : level + 1]

@@ -19,7 +19,7 @@ from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.preparation import example_inputs, prepare
 from hierjax.training.state import State, create_state
-from hierjax.training.step import embedder, replicate, runs_slowly_in_loops
+from hierjax.training.step import embedder, replicate
 from hierjax.training.writer import MetricWriter, Progress
 
 
@@ -63,12 +63,6 @@ class _Selection:
             return True
         self.evaluations_since += 1
         return False
-
-
-def _call_length(config: Config, *, only_one: bool) -> int:
-    """Largest divisor of the evaluation interval not above ``steps_per_call``."""
-    limit = 1 if only_one else min(config.steps_per_call, config.eval_every)
-    return max(k for k in range(1, limit + 1) if config.eval_every % k == 0)
 
 
 def classifier(objective: Objective, state: State) -> evaluation.Classifier | None:
@@ -157,9 +151,6 @@ def fit(
     step = saved_step = int(state.step)
     writer = MetricWriter(workdir if hosts.is_main() else None, step)
     bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
-    call_length = _call_length(
-        config, only_one=runs_slowly_in_loops(state.params, ready.local)
-    )
 
     def embed_with(state):
         return embedder(
@@ -171,7 +162,7 @@ def fit(
 
     try:
         while step < config.num_steps and patience_left():
-            length = min(call_length, config.num_steps - step)
+            length = min(ready.call_length, config.num_steps - step)
             state, metrics = ready.run(state, step, length)
             # Reading the values waits for the devices: un-synchronised calls on fake
             # CPU devices abort in XLA's rendezvous.

@@ -18,7 +18,12 @@ from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.state import State, create_state
-from hierjax.training.step import make_train_step, replicate, take
+from hierjax.training.step import (
+    make_train_step,
+    replicate,
+    runs_slowly_in_loops,
+    take,
+)
 
 
 class Prepared(NamedTuple):
@@ -33,6 +38,7 @@ class Prepared(NamedTuple):
       sampler: of the batches.
       everyone: devices that train together, on all hosts.
       local: those of this process.
+      call_length: steps in one call; it divides the evaluation interval.
     """
 
     state: State
@@ -43,6 +49,7 @@ class Prepared(NamedTuple):
     sampler: Sampler
     everyone: tuple[jax.Device, ...]
     local: tuple[jax.Device, ...]
+    call_length: int
 
     def rows(self, step: int, length: int) -> np.ndarray:
         """This process's rows of ``length`` batches from ``step`` on."""
@@ -108,7 +115,16 @@ def prepare(
         sampler=sampler,
         everyone=everyone,
         local=local,
+        call_length=_call_length(
+            config, only_one=runs_slowly_in_loops(state.params, local)
+        ),
     )
+
+
+def _call_length(config: Config, *, only_one: bool) -> int:
+    """Largest divisor of the evaluation interval not above ``steps_per_call``."""
+    limit = 1 if only_one else min(config.steps_per_call, config.eval_every)
+    return max(k for k in range(1, limit + 1) if config.eval_every % k == 0)
 
 
 def _check_batch(config: Config, objective: Objective, num_devices: int) -> None:

@@ -1,4 +1,4 @@
-"""One step of a run, to learn what it takes before it is started."""
+"""The first steps of a run, to learn what it takes before it is started."""
 
 import dataclasses
 import time
@@ -14,10 +14,13 @@ from hierjax.objectives import Objective
 from hierjax.training.config import Config
 from hierjax.training.preparation import prepare
 
+_LONGEST_CALL = 10
+"""Steps a call; the more, the less of the call itself is in the time of a step."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsal:
-    """What one step showed.
+    """What the first steps showed.
 
     Attributes:
       shapes: what is held or made, name to a text such as 'float32 [1530, 24, 32]'.
@@ -28,7 +31,7 @@ class Rehearsal:
       step_bytes: what the compiled step needs beside those on a device, as its compiler
         says; None where it does not.
       compile_seconds: of the step.
-      step_seconds: one step, compiled.
+      step_seconds: one step, compiled, as part of a call.
       loss: of the first step.
       num_devices: that train together.
     """
@@ -56,10 +59,10 @@ def rehearse(
     pretrained: Callable | None = None,
     num_devices: int | None = None,
 ) -> Rehearsal:
-    """Build everything that `fit` builds, run two steps, keep nothing.
+    """Build everything that `fit` builds, make two calls, keep nothing.
 
-    The second step is the one whose time is taken. Arguments and errors are those of
-    `fit`, but for the workdir.
+    A call has as many steps as one of `fit`, ten at most; the time is that of the
+    second. Arguments and errors are those of `fit`, but for the workdir.
     """
     ready = prepare(
         model,
@@ -90,22 +93,25 @@ def rehearse(
         "data_bytes": _bytes((ready.inputs, ready.labels)),
         "state_bytes": _bytes(state),
     }
-    started = time.perf_counter()
+    length = min(ready.call_length, _LONGEST_CALL)
     arguments = (ready.inputs, ready.labels, ready.key)
-    compiled = ready.train_step.lower(state, *arguments, ready.rows(0, 1)).compile()
+    rows = ready.rows(0, length)
+    started = time.perf_counter()
+    compiled = ready.train_step.lower(state, *arguments, rows).compile()
     compile_seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
-    state, first = compiled(state, *arguments, ready.rows(0, 1))
+    state, first = compiled(state, *arguments, rows)
     jax.block_until_ready(first)
     started = time.perf_counter()
-    _, second = compiled(state, *arguments, ready.rows(1, 1))
+    _, second = compiled(state, *arguments, ready.rows(length, length))
     jax.block_until_ready(second)
+    step_seconds = (time.perf_counter() - started) / length
     return Rehearsal(
         shapes=shapes,
         **sizes,
         step_bytes=None if memory is None else int(memory.temp_size_in_bytes),
         compile_seconds=compile_seconds,
-        step_seconds=time.perf_counter() - started,
+        step_seconds=step_seconds,
         loss=float(np.asarray(first["loss"])[0]),
         num_devices=len(ready.everyone),
     )

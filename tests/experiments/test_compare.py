@@ -185,6 +185,17 @@ def test_the_best_must_beat_every_other_run():
     assert comparison.best([high, other], "knn/a") is None
 
 
+def test_values_of_queries_that_were_cut_short(run, capsys, runs_of, tmp_path):
+    made = runs_of(run)
+    shutil.copytree(made["plain"], tmp_path / "cut")
+    file = tmp_path / "cut" / "per_query.npz"
+    file.write_bytes(file.read_bytes()[:200])
+    capsys.readouterr()
+    assert run_compare(run, str(tmp_path / "cut"), made[WORSE]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "per_query.npz" in error and "evaluate the run again" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

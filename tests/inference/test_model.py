@@ -88,6 +88,14 @@ def test_answers_back_off_to_the_level_they_are_sure_of(model):
         model.classify(embeddings, threshold=1.5)
 
 
+def test_no_node_is_named_where_training_knew_none(model):
+    coarse = np.where(np.arange(3) < 1, model.prototype_labels, -1)
+    blind = dataclasses.replace(model, prototype_labels=coarse)
+    found = blind.classify(model.prototypes, threshold=0.0)
+    np.testing.assert_array_equal(found.labels, coarse)
+    assert (found.confidences[:, 1:] == 0).all()
+
+
 def test_class_means(model):
     means = model.class_means
     np.testing.assert_allclose(np.linalg.norm(means, axis=1), 1, rtol=1e-6)
