@@ -45,39 +45,39 @@ def write(folder: pathlib.Path, findings: Findings) -> None:
     for kind, vectors in findings.representatives.items():
         write_trees(folder, kind, vectors, findings.dataset)
     drawn = []
-    for name, figure in _figures(findings).items():
+    for name, figure in figures(findings).items():
         figure.savefig(folder / f"{name}.png", dpi=150)
         drawn.append(name)
     (folder / "index.html").write_text(page.render(folder, findings, drawn), "utf-8")
 
 
-def _figures(findings: Findings) -> dict:
+def figures(findings: Findings) -> dict:
     """Name to figure, in the order of the page."""
     dataset, embeddings = findings.dataset, findings.embeddings
     hierarchy, labels = dataset.hierarchy, dataset.labels[findings.measured.rows]
-    figures = {}
+    drawn = {}
     if findings.records:
-        figures["training_curves"] = plotting.training_curves(
+        drawn["training_curves"] = plotting.training_curves(
             findings.records, best_step=findings.results["best_step"]
         )
     title = findings.split
-    figures["embeddings"] = plotting.embedding_map(
+    drawn["embeddings"] = plotting.embedding_map(
         embeddings, labels, hierarchy, title=title
     )
     if embeddings.shape[1] >= 3:
-        figures["embeddings_3d"] = plotting.embedding_space(
+        drawn["embeddings_3d"] = plotting.embedding_space(
             embeddings, labels, hierarchy, title=title
         )
     for kind, vectors in findings.representatives.items():
         if not np.isfinite(vectors).all(axis=1).any():
             continue
         suffix = "" if kind == "means" else f"_{kind}"
-        figures |= {
+        drawn |= {
             f"dendrograms{suffix}": plotting.dendrograms(vectors, hierarchy),
             f"class_distances{suffix}": plotting.class_distances(vectors, hierarchy),
         }
     if findings.masks is not None:
-        figures["level_masks"] = plotting.mask_heatmap(
+        drawn["level_masks"] = plotting.mask_heatmap(
             findings.masks, hierarchy.level_names
         )
-    return figures
+    return drawn

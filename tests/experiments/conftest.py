@@ -5,7 +5,21 @@ import sys
 import pytest
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, report
+from experiments.report import points
+
+
+@pytest.fixture
+def whole_report():
+    """For tests that look at the pictures of a run: asks for them."""
+
+
+@pytest.fixture(autouse=True)
+def _short_report(request, monkeypatch):
+    """Spares the other tests the drawing, which takes longer than their training."""
+    if "whole_report" not in request.fixturenames:
+        monkeypatch.setattr(report, "figures", lambda findings: {})
+        monkeypatch.setattr(points, "MAX_POINTS", 30)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_every_network_fits_its_images(name):
     assert shapes.shape == (2, 128) and shapes.dtype == np.float32
 
 
-def test_from_flags_to_report_and_again(run, capsys, tmp_path):
+def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     workdir = f"--workdir={tmp_path}/w"
     arguments = [workdir, *preset("gm_notes/proxydr+ema+dynamic")]
     assert run(train, *arguments, "--set=steps_per_call=3") == 0

@@ -1,12 +1,15 @@
 """Short help, shell completion and the dry run."""
 
-import json
+import dataclasses
 import shutil
 import subprocess
 
 import pytest
 
 from experiments import completion, embed, help_text, train
+from experiments.experiment import load_data
+from experiments.methods import fit, rehearse
+from experiments.presets import PRESETS, QUICKSTART
 from hierjax import training
 
 
@@ -102,18 +105,13 @@ def test_a_dry_run_refuses_what_a_run_refuses(fails):
     fails(train, ["--dry_run", "--batch_size=13", "--num_devices=4"], "batch_size 13")
 
 
-def test_a_rehearsal_starts_as_the_run_does(run, tmp_path, capsys):
-    from experiments.experiment import load_data
-    from experiments.methods import rehearse
-    from experiments.presets import PRESETS, QUICKSTART
-
-    experiment = PRESETS[QUICKSTART].experiment
-    found = rehearse(experiment, load_data(experiment), num_devices=1)
+def test_a_rehearsal_starts_as_the_run_does():
+    quickstart = PRESETS[QUICKSTART].experiment
+    dataset = load_data(quickstart)
+    found = rehearse(quickstart, dataset, num_devices=1)
     assert isinstance(found, training.Rehearsal)
-    workdir = tmp_path / "run"
-    arguments = ("--num_steps=1", "--set=eval_every=1", "--num_devices=1")
-    assert run(train, f"--workdir={workdir}", *arguments) == 0
-    first = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
-    assert first["loss"] == pytest.approx(found.loss, rel=1e-5)
+    first_step = dataclasses.replace(quickstart, num_steps=1, eval_every=1)
+    records = fit(first_step, dataset, num_devices=1).records
+    assert records[0]["loss"] == pytest.approx(found.loss, rel=1e-5)
     assert found.data_bytes == 1530 * (24 * 32 + 2) * 4
     assert found.step_seconds > 0 and found.compile_seconds > 0

@@ -76,7 +76,7 @@ def test_every_data_set_fits_its_network(name):
     assert views.shape[0] == 2
 
 
-def test_from_flags_to_report_and_again(run, capsys, tmp_path):
+def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     workdir = f"--workdir={tmp_path}/w"
     name = "hierarchical_digits/ghmlc_mean"
     arguments = [workdir, *preset(name), "--set=width=4"]

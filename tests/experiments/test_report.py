@@ -18,6 +18,8 @@ from hierjax import Hierarchy, evaluation
 from hierjax.data import Dataset
 from tests.experiments.browser import ask
 
+pytestmark = pytest.mark.usefixtures("whole_report")
+
 # Names that end a script, open a tag, look like a template or a placeholder of a plot.
 HOSTILE = Hierarchy.from_paths(
     [

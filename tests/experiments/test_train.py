@@ -141,7 +141,7 @@ def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
     fails(train, arguments, "tree.txt", *words)
 
 
-def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path):
+def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path, whole_report):
     path = make_npz(tmp_path / "own.npz")
     workdir = tmp_path / "run"
     arguments = ["--experiment=rank_based/npz/rbl_block_edge", f"--data_path={path}"]
