@@ -31,6 +31,7 @@ from hierjax.errors import UserError
 
 PER_QUERY = "per_query.npz"
 """File of a workdir with the values of single queries."""
+_DATA = "data.json"
 
 
 def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str):
@@ -119,10 +120,34 @@ def train(
     experiment = whole_tuples(experiment, dataset)
     if training.hosts.is_main():
         claim_workdir(workdir, experiment, flag_text)
+        _check_same_data(workdir, dataset)
+        write_json(workdir / _DATA, _identity(dataset))
         print(describe_data(dataset))
     if experiment.loss not in UNTRAINED:
         fit(experiment, dataset, workdir, num_devices=num_devices, verbose=True)
     evaluate(workdir)
+
+
+def _identity(dataset: data.Dataset) -> dict[str, str]:
+    return {"described": describe_data(dataset), "digest": dataset.digest()}
+
+
+def _check_same_data(workdir: pathlib.Path, dataset: data.Dataset) -> None:
+    """Refuse rows that are not those of the run: splits are drawn from all of them.
+
+    Otherwise a file that is added could move training rows into the test split.
+    """
+    path = workdir / _DATA
+    # A run that has trained nothing yet, or is older than this file, may go on.
+    if not path.exists() or not (workdir / "metrics.jsonl").exists():
+        return
+    held, found = read_json(path), _identity(dataset)
+    if held["digest"] != found["digest"]:
+        raise UserError(
+            f"workdir {workdir} holds a run on other rows, labels or splits: then "
+            f"{held['described']}; now {found['described']}; bring the data back as "
+            "they were, or train anew in another --workdir"
+        )
 
 
 def describe_data(dataset: data.Dataset) -> str:
@@ -151,6 +176,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     """
     experiment = read_experiment(workdir)
     dataset = load_data(experiment)
+    _check_same_data(workdir, dataset)
     split = _measured_split(dataset)
     results = {"environment": describe_hardware(), "split": split}
     embed, classifier, records = embed_input(dataset), None, []

@@ -1,6 +1,7 @@
 """A labelled data set with its tree and its splits, checked once on construction."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -145,6 +146,22 @@ class Dataset:
         if features.dtype == np.uint8:
             return features.astype(np.float32) / 255
         return features
+
+    def digest(self) -> str:
+        """Returns a text that changes with the rows, their labels, splits or names.
+
+        What features say is left out, since decoders differ in the last bit.
+        """
+        text = hashlib.sha256(
+            repr((self.features.shape, self.hierarchy.paths)).encode()
+        )
+        for array in (self.labels, self.train_labels, self.units):
+            text.update(np.ascontiguousarray(array).tobytes())
+        for split, rows in sorted(self.splits.items()):
+            text.update(split.encode() + rows.tobytes())
+        if self.row_names is not None:
+            text.update("\n".join(self.row_names).encode())
+        return text.hexdigest()
 
     def _float32(self, values: np.ndarray) -> np.ndarray:
         """Too large a number becomes infinite, which the checks refuse."""

@@ -36,13 +36,17 @@ def principal_coordinates(
             f"{rows.shape[1]}, found {num_components}"
         )
     centred = rows - rows.mean(axis=0)
-    variances, components = np.linalg.eigh(centred.T @ centred)
-    components = components[:, : -num_components - 1 : -1]
-    largest = np.abs(components).argmax(axis=0)
-    components = components * np.sign(components[largest, np.arange(num_components)])
-    largest_variances = variances[: -num_components - 1 : -1].clip(0.0)
-    shares = largest_variances / max(variances.sum(), np.finfo(np.float64).tiny)
-    return centred @ components, shares
+    # Not by the covariance, whose size is that of the pixels where rows are images.
+    _, spreads, directions = np.linalg.svd(centred, full_matrices=False)
+    variances = np.zeros(num_components)
+    components = np.zeros((num_components, rows.shape[1]))
+    number = min(num_components, len(spreads))
+    variances[:number] = spreads[:number] ** 2
+    components[:number] = directions[:number]
+    largest = np.abs(components).argmax(axis=1)
+    components *= np.sign(components[np.arange(num_components), largest])[:, None]
+    shares = variances / max(np.sum(spreads**2), np.finfo(np.float64).tiny)
+    return centred @ components.T, shares
 
 
 def umap_coordinates(

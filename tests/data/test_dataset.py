@@ -160,3 +160,23 @@ def test_a_shuffled_tree_is_checked_against_its_own_parents():
     make(hierarchy=tree, labels=tree.labels_of([0, 1, 2, 3, 0, -1]))
     with pytest.raises(UserError, match="is not its parent"):
         make(hierarchy=tree)
+
+
+def test_the_digest_tells_data_sets_apart():
+    same = make(features=np.ones((6, 2)), name="other").digest()
+    assert same == make().digest()
+    others = [
+        make(features=np.zeros((6, 3))),
+        make(labels=TREE.labels_of([0, 1, 2, 3, 1, -1])),
+        make(train_labels=np.full((6, 2), -1)),
+        make(splits={"train": [0, 1, 2], "validation": [4], "test": [3]}),
+        make(splits={"train": [0, 1, 2], "test": [3]}),
+        make(units=np.arange(6) // 2),
+        make(row_names=list("abcdef")),
+        make(row_names=list("abcdfe")),
+        make(
+            hierarchy=Hierarchy.from_paths([("a", "x"), ("a", "y"), ("b", "z"), ("d",)])
+        ),
+    ]
+    digests = [dataset.digest() for dataset in others]
+    assert len({same, *digests}) == 1 + len(others)

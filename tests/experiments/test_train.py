@@ -141,7 +141,9 @@ def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
     fails(train, arguments, "tree.txt", *words)
 
 
-def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path, whole_report):
+def test_own_ragged_npz_from_flags_to_report(
+    run, fails, capsys, tmp_path, whole_report
+):
     path = make_npz(tmp_path / "own.npz")
     workdir = tmp_path / "run"
     arguments = ["--experiment=rank_based/npz/rbl_block_edge", f"--data_path={path}"]
@@ -173,6 +175,14 @@ def test_own_ragged_npz_from_flags_to_report(run, capsys, tmp_path, whole_report
         repeated = again["learned"]["measures"][name]
         for key, value in entry.items():
             assert repeated[key] == pytest.approx(value, abs=1e-5), (name, key)
+
+    data = json.loads((workdir / "data.json").read_text())
+    assert data["described"].endswith("train 72, validation 24, test 24")
+    changed = {"digest": "another", "described": "fewer rows"}
+    (workdir / "data.json").write_text(json.dumps(changed))
+    words = ["other rows, labels or splits: then fewer rows; now", "test 24"]
+    fails(train, arguments, *words)
+    fails(evaluate, [f"--workdir={workdir}"], *words)
 
 
 def test_quadruplets_of_a_deeper_tree_are_rounded_to_whole_tuples(

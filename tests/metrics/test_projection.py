@@ -68,6 +68,11 @@ def test_principal_components_are_scikit_learns_up_to_sign():
     np.testing.assert_allclose(shares, pca.explained_variance_ratio_)
     flat, none = principal_coordinates(np.ones((4, 2)), 2)
     assert not flat.any() and not none.any()
+    # Two rows lie on a line.
+    points, shares = principal_coordinates(rows[:2], 3)
+    length = np.linalg.norm(rows[0] - rows[1])
+    np.testing.assert_allclose(np.abs(points), [[length / 2, 0, 0]] * 2, atol=1e-9)
+    np.testing.assert_allclose(shares, [1, 0, 0], atol=1e-9)
 
 
 @pytest.mark.parametrize("number", [0, 7])
