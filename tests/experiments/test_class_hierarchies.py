@@ -53,6 +53,8 @@ def test_every_network_fits_its_images(name):
 def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     workdir = f"--workdir={tmp_path}/w"
     arguments = [workdir, *preset("gm_notes/proxydr+ema+dynamic")]
+    # Which network it is does not matter here.
+    arguments += ["--set=model=linear", "--set=augment=none"]
     assert run(train, *arguments, "--set=steps_per_call=3") == 0
     text = capsys.readouterr().out
     assert "| classes | proxies | means |" in text and "| gamma |" in text
@@ -113,7 +115,7 @@ def test_own_images_with_sizes(run, tmp_path):
         sizes=rng.integers(5, 60, (120, 2)),
     )
     arguments = [*preset("npz/proxydr"), f"--data_path={path}"]
-    arguments += ["--set=size_inform=true", "--set=model=convnet"]
+    arguments += ["--set=size_inform=true", "--set=model=convnet", "--set=width=4"]
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
 
 
@@ -144,6 +146,7 @@ def test_images_with_sizes_from_the_published_layout(run, capsys, tmp_path):
     (folder / "MicroS_info.csv").write_text("\n".join(["Filepath,Class", *rows]))
     prepare("micro_s", tmp_path / "tfds", folder)
     arguments = [*preset("micro_s/proxydr"), f"--data_dir={tmp_path}/tfds"]
+    arguments += ["--set=model=convnet", "--set=width=4"]
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
     output = capsys.readouterr().out
     assert "train 42, validation 6, test 12" in output
