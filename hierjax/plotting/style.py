@@ -1,5 +1,6 @@
 """What all pictures share: spines and fonts, dots of legends, widths of texts."""
 
+import functools
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -36,6 +37,7 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
+@functools.lru_cache(maxsize=4096)
 def text_width(text: str, size: float) -> float:
     """Returns the width of a line of text in inches."""
     return TextPath((0, 0), text, size=size).get_extents().width / 72 if text else 0.0
