@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hierjax import losses
+from tests.compiling import jit
 from tests.losses import contrastive_oracle as oracle
 
 EXAMPLES, DIM = 9, 4
@@ -92,16 +93,6 @@ OURS = [name for name in LOSSES if name not in OFFICIAL]
 each_loss = pytest.mark.parametrize("name", LOSSES, scope="module")
 each_of_ours = pytest.mark.parametrize("name", OURS, scope="module")
 MASKED = [name for name in LOSSES if "levels" in name or "columns" in name]
-
-
-# Nearly all the time goes into the compiler; half of that into LLVM's optimisations.
-jit = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
 
 
 @functools.lru_cache(maxsize=None)
