@@ -107,10 +107,11 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Define the flags of each and list them under the headings of ``--help``."""
         parts = []
-        for name in sorted(completion._commands(), key=lambda name: name != "train"):
+        for name in sorted(completion.commands(), key=lambda name: name != "train"):
             module = importlib.import_module(f"experiments.{name}")
             parts += [f"## experiments.{name}", inspect.getdoc(module)]
-            for title, members in command_flags(module).items():
+            own = help_text.in_groups(help_text.flags_of(module))
+            for title, members in own.items():
                 rows = [
                     (
                         f"`--{flag.name}`",
@@ -158,26 +159,6 @@ class Presets(SphinxDirective):
         """List them in their order."""
         rows = [(f"`{name}`", preset.summary) for name, preset in PRESETS.items()]
         return self.parse_text_to_nodes(_table(("preset", ""), rows))
-
-
-def command_flags(module: types.ModuleType) -> dict[str, list[flags.Flag]]:
-    """The flags that a command defines, in the groups of its ``--help``."""
-    present = set(help_text.own_flags())
-    module.define_flags()
-    left = {
-        name: flag
-        for name, flag in help_text.own_flags().items()
-        if name not in present
-    }
-    # Commands share names; the next one defines its own.
-    for name in left:
-        delattr(flags.FLAGS, name)
-    groups = {
-        title: [left.pop(name) for name in names if name in left]
-        for title, names in help_text._GROUPS.items()
-    }
-    own = {"This command": list(left.values()), **groups}
-    return {title: members for title, members in own.items() if members}
 
 
 def documented(cls: type) -> dict[str, str]:

@@ -10,8 +10,6 @@ import dataclasses
 import importlib
 import pkgutil
 
-from absl import flags
-
 import experiments
 from experiments import command_line, help_text
 from experiments.experiment import OWN_FILES, Experiment
@@ -66,7 +64,7 @@ def main() -> None:
 
 def script() -> str:
     """The completion of all commands, for bash."""
-    flags_of = {command: _flags_of(command) for command in _commands()}
+    flags_of = {command: _flags_of(command) for command in commands()}
     return _SCRIPT.format(
         commands=" ".join(f"experiments.{command}" for command in flags_of),
         presets=" ".join(PRESETS),
@@ -79,7 +77,7 @@ def script() -> str:
     )
 
 
-def _commands() -> list[str]:
+def commands() -> list[str]:
     """Modules of `experiments` that are commands: they define flags and have a main."""
     names = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
     loaded = {name: importlib.import_module(f"experiments.{name}") for name in names}
@@ -92,19 +90,10 @@ def _commands() -> list[str]:
 
 def _flags_of(command: str) -> list[str]:
     """The flags of a command as they are typed, with ``=`` where a value follows."""
-    present = set(help_text.own_flags())
-    importlib.import_module(f"experiments.{command}").define_flags()
-    added = {
-        name: flag
-        for name, flag in help_text.own_flags().items()
-        if name not in present
-    }
-    # Commands share names; the next one defines its own.
-    for name in added:
-        delattr(flags.FLAGS, name)
+    module = importlib.import_module(f"experiments.{command}")
     return [
         f"--{name}" if flag.flag_type() == "bool" else f"--{name}="
-        for name, flag in added.items()
+        for name, flag in help_text.flags_of(module).items()
     ]
 
 

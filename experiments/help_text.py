@@ -38,6 +38,28 @@ def own_flags() -> dict[str, flags.Flag]:
     }
 
 
+def flags_of(command: ModuleType) -> dict[str, flags.Flag]:
+    """Flags that a command would define, by name; none of them stays defined."""
+    present = set(own_flags())
+    command.define_flags()
+    added = {name: flag for name, flag in own_flags().items() if name not in present}
+    # Commands share names; the next one defines its own.
+    for name in added:
+        delattr(flags.FLAGS, name)
+    return added
+
+
+def in_groups(by_name: dict[str, flags.Flag]) -> dict[str, list[flags.Flag]]:
+    """Flags under the titles of the help, those that only this command has first."""
+    left = dict(by_name)
+    groups = {
+        title: [left.pop(name) for name in names if name in left]
+        for title, names in _GROUPS.items()
+    }
+    groups = {"This command": list(left.values()), **groups}
+    return {title: members for title, members in groups.items() if members}
+
+
 def render(command: ModuleType, *, width: int | None = None) -> str:
     """The help of a command.
 
@@ -46,16 +68,10 @@ def render(command: ModuleType, *, width: int | None = None) -> str:
       width: of a line; None: that of the terminal, at most 100.
     """
     width = width or min(shutil.get_terminal_size().columns, 100)
-    left = own_flags()
-    groups = {
-        title: [left.pop(name) for name in names if name in left]
-        for title, names in _GROUPS.items()
-    }
     blocks = [inspect.getdoc(command)]
-    for title, members in {"This command": list(left.values()), **groups}.items():
-        if members:
-            entries = [_entry(flag, width) for flag in members]
-            blocks.append("\n".join([f"{title}:", *entries]))
+    for title, members in in_groups(own_flags()).items():
+        entries = [_entry(flag, width) for flag in members]
+        blocks.append("\n".join([f"{title}:", *entries]))
     blocks.append(
         "--flagfile=F reads flags from a file; --helpfull lists the flags of all "
         "libraries too."

@@ -49,7 +49,8 @@ def define_flags() -> None:
     flags.DEFINE_string("data_dir", "", "Folder of downloaded data.")
 
 
-def _chosen_rows(table: Table) -> list[Row]:
+def chosen_rows(table: Table) -> list[Row]:
+    """The rows of a table that ``--rows`` names."""
     names = [row.name for row in table.rows]
     wanted = flags.FLAGS.rows or names
     for name in wanted:
@@ -61,7 +62,8 @@ def _chosen_rows(table: Table) -> list[Row]:
     return [row for row in table.rows if row.name in wanted]
 
 
-def _chosen_blocks(table: Table) -> list[Block]:
+def chosen_blocks(table: Table) -> list[Block]:
+    """The blocks of a table that ``--datasets`` names, or whose data set it names."""
     wanted = flags.FLAGS.datasets
     known = {block.name for block in table.blocks}
     known |= {block.fields["dataset"] for block in table.blocks}
@@ -136,7 +138,7 @@ def main() -> None:
 
 def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None:
     values, seed_list = flags.FLAGS, _seeds()
-    rows, blocks = _chosen_rows(table), _chosen_blocks(table)
+    rows, blocks = chosen_rows(table), chosen_blocks(table)
     _claim(workdir, values.scale)
     jobs = Jobs(workdir / "jobs", values.scale, data_dir, table.measured)
     for block in blocks:

@@ -104,8 +104,8 @@ def test_commands_parse(module, rest, parsed, monkeypatch, tmp_path):
     if "experiment" in values and not values.list:
         command_line.experiment_from_flags()
     if "table" in values and values.table:
-        reproduce._chosen_rows(TABLES[values.table])
-        reproduce._chosen_blocks(TABLES[values.table])
+        reproduce.chosen_rows(TABLES[values.table])
+        reproduce.chosen_blocks(TABLES[values.table])
 
 
 def test_links_of_the_readme_lead_somewhere():
