@@ -13,6 +13,7 @@ from PIL import Image
 from hierjax.data import modelnet40_groups
 from hierjax.data.dataset import Dataset
 from hierjax.data.splitting import deal_parts
+from hierjax.data.unit_points import unit_points
 from hierjax.errors import MissingDataError, UserError
 
 VIEWS = "modelnet40_images_new_12x"
@@ -306,7 +307,7 @@ def _read_meshes(data_dir: pathlib.Path) -> _Rows:
             drawn = sample_surface(vertices, triangles, NUM_POINTS, rng)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
-        points[row] = _unit_points(drawn[None])[0]
+        points[row] = unit_points(drawn[None])[0]
     return _Rows(points, **_columns(files), models=np.arange(len(files)))
 
 
@@ -348,7 +349,7 @@ def _read_hdf5(folder: pathlib.Path) -> _Rows:
         raise MissingDataError(
             f"{folder}: no training files; put ply_data_train0.h5 and the others there"
         )
-    points = _unit_points(np.concatenate(points))
+    points = unit_points(np.concatenate(points))
     return _Rows(
         points,
         np.concatenate(class_ids),
@@ -372,11 +373,3 @@ def _read_class_numbers(path: pathlib.Path) -> np.ndarray:
             f"{', '.join(class_names)}"
         )
     return np.array([class_names.index(name) for name in names], np.int32)
-
-
-def _unit_points(points: np.ndarray) -> np.ndarray:
-    """Centred points ``[N, P, 3]`` whose farthest one is at distance 1."""
-    points = points.astype(np.float32)
-    points -= points.mean(axis=1, keepdims=True)
-    radius = np.linalg.norm(points, axis=2).max(axis=1)
-    return points / np.maximum(radius, np.finfo(np.float32).tiny)[:, None, None]

@@ -7,6 +7,7 @@ import numpy as np
 from hierjax.data.archives import read_npz
 from hierjax.data.dataset import Dataset
 from hierjax.data.splitting import split_rows
+from hierjax.data.unit_points import unit_points
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -81,7 +82,7 @@ def load(
             f"psb: representation must be 'grid' or 'points', got {representation!r}"
         )
     arrays = read_npz(data_dir, "psb", FILE, _KEYS, SOURCE)
-    points = _unit_points(arrays["points"])
+    points = unit_points(arrays["points"])
     base = arrays["base"].astype(np.int32)
     hierarchy = Hierarchy.from_paths(_paths(arrays), level_names=_LEVELS)
     shapes = np.arange(len(base))
@@ -127,14 +128,6 @@ def _splits(base: np.ndarray, half: np.ndarray) -> dict[str, np.ndarray]:
         "validation": np.flatnonzero(validation),
         "test": np.flatnonzero(half == 1),
     }
-
-
-def _unit_points(points: np.ndarray) -> np.ndarray:
-    """Centred points ``[N, P, 3]`` whose farthest one is at distance 1."""
-    points = points.astype(np.float32)
-    points -= points.mean(axis=1, keepdims=True)
-    radius = np.linalg.norm(points, axis=2).max(axis=1)
-    return points / radius[:, None, None]
 
 
 def _occupancy(points: np.ndarray) -> np.ndarray:

@@ -4,11 +4,12 @@ import dataclasses
 import json
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hierjax
-from hierjax import inference
+from hierjax import inference, models
 from hierjax.errors import UserError
 
 
@@ -30,6 +31,26 @@ def test_a_model_is_read_back_as_it_was(case, unmapped, tmp_path):
             np.testing.assert_array_equal(
                 getattr(found, field.name), getattr(expected, field.name)
             )
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        models.Linear(embed_dim=4, num_heads=2),
+        models.MLP(embed_dim=4, hidden_sizes=(6, 5), normalize=False),
+        models.ConvNet(embed_dim=4, channels=(2, 3), dtype=jnp.bfloat16),
+        models.PointNet(embed_dim=4, head_layers=2),
+        models.SmallResNet(embed_dim=4, axis_name="devices"),
+        models.CifarResNet18(embed_dim=4),
+        models.ResNet50(embed_dim=4, size_inform=True),
+        models.InceptionV3(embed_dim=4),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_every_encoder_comes_back_with_its_settings(model, encoder, tmp_path):
+    inference.save(dataclasses.replace(model, encoder=encoder), tmp_path)
+    alone = encoder.clone(axis_name=None) if hasattr(encoder, "axis_name") else encoder
+    assert hierjax.load(tmp_path).encoder == alone
 
 
 def test_nothing_there(tmp_path):
