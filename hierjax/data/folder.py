@@ -11,6 +11,7 @@ import numpy as np
 from hierjax.data.dataset import Dataset
 from hierjax.data.labelled_rows import SPLIT_NAMES, make_dataset
 from hierjax.data.media_files import is_media, read_files
+from hierjax.data.tree_files import read_hierarchy
 from hierjax.errors import DataNotice, MissingDataError, UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -36,8 +37,8 @@ def load(
     Args:
       path: The folder.
       hierarchy: A tree in place of the folders', or a file that `read_hierarchy`
-        reads: then the name of the folder that a file is in is that of its class or
-        node.
+        reads: then the folders of a file are the path of its class or node, or else
+        the name of the last of them is its name.
       image_size: See `media_files.read_files`, which says what features are.
 
     Raises:
@@ -72,7 +73,9 @@ def load(
             )
     labels = places
     if hierarchy is not None:
-        labels = np.array([place[-1] if place else "" for place in places])
+        if not isinstance(hierarchy, Hierarchy):
+            hierarchy = read_hierarchy(hierarchy)
+        labels = _names_in(hierarchy, places)
     return make_dataset(
         str(root),
         read_files(str(root), files, image_size),
@@ -81,6 +84,14 @@ def load(
         split=split,
         row_names=[file.relative_to(root).as_posix() for file in files],
         unit_name="file",
+    )
+
+
+def _names_in(hierarchy: Hierarchy, places: list[tuple[str, ...]]) -> np.ndarray:
+    """What `make_dataset` finds nodes by: whole paths where the tree has them."""
+    nodes = {path[:end] for path in hierarchy.paths for end in range(1, len(path) + 1)}
+    return np.array(
+        ["/".join(place if place in nodes else place[-1:]) for place in places]
     )
 
 

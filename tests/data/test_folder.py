@@ -5,6 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from hierjax import Hierarchy
 from hierjax.data import folder, load, media_files
 from hierjax.errors import DataNotice, MissingDataError, UserError
 
@@ -76,6 +77,22 @@ def test_the_default_size_enlarges_not_all_of_them(tmp_path):
     paint(tmp_path, *places, size=(20, 30))
     paint(tmp_path, "a/small.png", size=(9, 50))
     assert folder.load(tmp_path).features.shape[1] == 20
+
+
+def test_folders_are_found_in_a_given_tree_by_path_or_else_by_name(tmp_path):
+    tree = Hierarchy.from_paths(
+        [("cat", "other"), ("dog", "other"), ("dog", "pug"), ("fox",)]
+    )
+    names = ("cat/other", "dog/other", "mine/pug", "fox", "dog")
+    files = [f"{name}/{i}.png" for name in names for i in range(5)]
+    dataset = folder.load(paint(tmp_path, *files, "a.png"), tree)
+    assert dataset.hierarchy is tree
+    found = [path_of(dataset, f"{name}/3.png") for name in names]
+    assert found == ["cat/other", "dog/other", "dog/pug", "fox", "dog"]
+    assert path_of(dataset, "a.png") == ""
+    paint(tmp_path, "new/other/1.png")
+    with pytest.raises(UserError, match="new/other/1.png.*the name of 2 nodes"):
+        folder.load(tmp_path, tree)
 
 
 def test_folders_called_like_splits_are_splits(tmp_path):
