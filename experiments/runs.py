@@ -204,6 +204,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     results |= {
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
+        "most_frequent": evaluation.most_frequent(dataset, split),
     }
     if experiment.loss == "untrained" or classifier is not None:
         classes = evaluation.evaluate_classes(
@@ -241,8 +242,9 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         masks=None if probed is None else probed.kept.get("masks"),
     )
     report.write(workdir / "report", findings)
-    print(report.render(results))
-    print(f"report in {workdir / 'report'}; open index.html in a browser")
+    print(f"\n{report.summarize_run(results)}\n")
+    page = workdir / "report" / "index.html"
+    print(f"all measures, a map, the worst mistakes (open in a browser): {page}")
     return results
 
 

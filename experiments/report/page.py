@@ -14,6 +14,7 @@ from experiments.glossary import LOWER, TERMS, term_of
 from experiments.report.findings import Findings
 from experiments.report.pictures import file_uri, kind_of, row_picture
 from experiments.report.points import map_data, row_name
+from experiments.report.summary import accuracies, remarks
 from hierjax import evaluation
 from hierjax.hierarchy import Hierarchy
 
@@ -162,6 +163,23 @@ def _tables(results: dict) -> list[dict]:
     return tables
 
 
+def _first(results: dict, hierarchy: Hierarchy, neighbors: Iterable[int]) -> dict:
+    """What is looked at first: accuracies a level, and a few remarks."""
+    columns = accuracies(results)
+    rows = [
+        {
+            "level": name,
+            "nodes": hierarchy.nodes_per_level[level],
+            "k": k,
+            "cells": [cell(column.get(name), "") for column in columns.values()],
+        }
+        for level, (name, k) in enumerate(
+            zip(hierarchy.level_names, neighbors, strict=True)
+        )
+    ]
+    return {"headings": list(columns), "rows": rows, "remarks": remarks(results)}
+
+
 def _settings(experiment: Experiment) -> list[dict]:
     """Every field with its default, those that differ first."""
     fields = [
@@ -297,11 +315,7 @@ def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> st
                 for name in drawn
             },
             map=map_data(dataset, measured, findings.embeddings),
-            neighbors=measured.neighbors,
-            accuracies=[
-                number(measured.measures[f"knn/{level}"])
-                for level in hierarchy.level_names
-            ],
+            first=_first(results, hierarchy, measured.neighbors),
             heights=_heights(findings, true, predicted),
             num_unknown=int(np.sum(true < 0)),
             num_unpredicted=int(np.sum((predicted < 0) & (true >= 0))),

@@ -13,6 +13,7 @@ from hierjax.evaluation.embeddings import (
     evaluate,
     silhouettes,
 )
+from hierjax.evaluation.frequencies import most_frequent
 from hierjax.evaluation.mistakes import (
     Confusion,
     count_by_height,
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate_classes",
     "largest_confusions",
     "learnable",
+    "most_frequent",
     "mean_directions",
     "nearest_correct",
     "silhouettes",

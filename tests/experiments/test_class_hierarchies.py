@@ -1,5 +1,7 @@
 """Presets of class hierarchies, from their flags to their report."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -55,6 +57,9 @@ def test_from_flags_to_report_and_again(run, capsys, tmp_path):
     arguments = [workdir, *preset("gm_notes/proxydr+ema+dynamic")]
     assert run(train, *arguments, "--set=steps_per_call=3") == 0
     text = capsys.readouterr().out
+    assert re.search(r"^instrument +0\.0.. .*\[.*\]$", text, re.M)
+    assert "agree with the tree by gamma" in text
+    text = (tmp_path / "w" / "report" / "report.md").read_text()
     assert "| classes | proxies | means |" in text and "| gamma |" in text
     results = read_json(tmp_path / "w" / "results.json")
     assert results["classes"]["untrained_classes"] == []
@@ -79,7 +84,8 @@ def test_an_untrained_network(run, capsys, tmp_path):
     results = read_json(tmp_path / "w" / "results.json")
     assert "best_step" not in results and "learned" not in results
     assert results["untrained"]["measures"]["knn/family"]["value"] > 0
-    assert "| input | untrained | gain |" in capsys.readouterr().out
+    text = (tmp_path / "w" / "report" / "report.md").read_text()
+    assert "| input | untrained | gain |" in text
     assert "accuracy/proxies" not in results["classes"]["measures"]
     assert not (tmp_path / "w" / "metrics.jsonl").exists()
 

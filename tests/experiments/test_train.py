@@ -226,4 +226,6 @@ def test_init_measures_the_input(run, capsys, tmp_path):
     assert run(train, *arguments) == 0
     results = json.loads((workdir / "results.json").read_text())
     assert "learned" not in results
-    assert re.search(r"knn/instrument \| 0\.\d+ \[", capsys.readouterr().out)
+    text = capsys.readouterr().out
+    assert re.search(r"^right in test +blind guess +k-NN of input$", text, re.M)
+    assert re.search(r"^instrument +0\.\d+ +0\.\d+ \[", text, re.M)
