@@ -44,7 +44,10 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
     path = workdir / "config.json"
     try:
         # A run that failed before its first step left nothing worth keeping.
-        if (workdir / "metrics.jsonl").exists() or (workdir / "results.json").exists():
+        records = workdir / "metrics.jsonl"
+        if (workdir / "results.json").exists() or (
+            records.exists() and records.stat().st_size
+        ):
             held = _read_fields(workdir)
             differing = [
                 f"{key} was {held.get(key)!r} and is now {value!r}"
@@ -60,14 +63,16 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         workdir.mkdir(parents=True, exist_ok=True)
         if any(workdir.iterdir()) and not path.exists():
             raise UserError(
-                f"workdir {workdir} is not empty and holds no run; choose another"
+                f"workdir {workdir} is not empty and holds no run; choose another "
+                "--workdir"
             )
         (workdir / "flags.txt").write_text(flag_text)
         write_json(workdir / "environment.json", describe_hardware())
         write_json(path, wanted)
     except OSError as error:
         raise UserError(
-            f"workdir {workdir} cannot be written: {error.strerror}"
+            f"workdir {workdir} cannot be written: {error.strerror}; choose another "
+            "--workdir"
         ) from None
 
 

@@ -58,7 +58,7 @@ def load(
         raise UserError(
             f"{root}: no folders with images or recordings (such as .jpg, .png, .wav) "
             f"in it, {len(files)} such files beside; put them into folders named by "
-            "class, or list them in a table for --dataset=csv"
+            "class, or list them in a table, --data_path=TABLE.csv"
         )
     split = None
     if all(top.lower() in SPLIT_NAMES for top in tops):
