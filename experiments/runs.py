@@ -313,10 +313,7 @@ def summarize_classes(measured: evaluation.ClassEvaluation) -> dict:
 
 def summarize_probes(probed: Probed) -> dict:
     """Measures of a frozen encoder, with bootstrap intervals over rows."""
-    intervals = {
-        name: metrics.bootstrap_interval(values, units=probed.units, num_resamples=2000)
-        for name, values in probed.per_query.items()
-    }
+    intervals = evaluation.intervals(probed.per_query, probed.units)
     return {
         "measures": {
             name: {"value": value, **_bounds(intervals.get(name))}
@@ -328,16 +325,12 @@ def summarize_probes(probed: Probed) -> dict:
 
 def gains(learned: evaluation.Evaluation, raw: evaluation.Evaluation) -> dict:
     """Paired differences to the raw input on the same queries, with intervals."""
+    differences = {
+        name: values - raw.per_query[name] for name, values in learned.per_query.items()
+    }
     return {
         name: {"value": interval.mean, **_bounds(interval)}
-        for name in learned.per_query
-        for interval in [
-            metrics.bootstrap_interval(
-                learned.per_query[name] - raw.per_query[name],
-                units=learned.units,
-                num_resamples=2000,
-            )
-        ]
+        for name, interval in evaluation.intervals(differences, learned.units).items()
     }
 
 

@@ -20,7 +20,7 @@ from hierjax.evaluation.mistakes import (
     largest_confusions,
     worst_mistakes,
 )
-from hierjax.evaluation.queries import Embed
+from hierjax.evaluation.queries import Embed, intervals, values_of
 from hierjax.evaluation.targets import (
     Targets,
     learnable,
@@ -42,6 +42,7 @@ __all__ = [
     "count_by_height",
     "evaluate",
     "evaluate_classes",
+    "intervals",
     "largest_confusions",
     "learnable",
     "most_frequent",
@@ -50,5 +51,6 @@ __all__ = [
     "silhouettes",
     "targets_of",
     "validation_measures",
+    "values_of",
     "worst_mistakes",
 ]
