@@ -29,6 +29,7 @@ from experiments.probing import Probed, probe, probe_state
 from hierjax import data, evaluation, inference, metrics, training
 from hierjax.errors import UserError
 
+_NO_CLASSES = ("simclr", *UNTRAINED)
 PER_QUERY = "per_query.npz"
 """File of a workdir with the values of single queries."""
 
@@ -121,6 +122,12 @@ def train(
     experiment = adapt(experiment, ())
     dataset = load_data(experiment)
     _measured_split(dataset)
+    if dataset.hierarchy.num_classes == 1 and experiment.loss not in _NO_CLASSES:
+        raise UserError(
+            f"{dataset.name}: one class, {dataset.hierarchy.class_names[0]}, and "
+            "nothing to tell it from; give two or more, or --set=loss=simclr, which "
+            "takes no labels"
+        )
     experiment = whole_tuples(experiment, dataset)
     if training.hosts.is_main():
         claim_workdir(workdir, experiment, flag_text)
