@@ -10,6 +10,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.experiment import load_data
+from experiments.report.points import label_path, row_name
 from hierjax import data
 from hierjax.data.inspection import Inspection, Level, Node, inspect
 
@@ -125,28 +126,15 @@ def _percent(unknown: int, counts: np.ndarray) -> str:
 def _some_rows(dataset: data.Dataset) -> Iterator[str]:
     size = len(dataset.labels)
     for row in range(0, size, -(-size // _NUM_ROWS)):
-        yield f"  {_row_name(dataset, row)}: {label_path(dataset, row) or 'unknown'}"
-
-
-def _row_name(dataset: data.Dataset, row: int) -> str:
-    return f"row {row}" if dataset.row_names is None else str(dataset.row_names[row])
-
-
-def label_path(dataset: data.Dataset, row: int) -> str:
-    """Names of a row's label, coarsest first, as far as it is known."""
-    hierarchy, labels = dataset.hierarchy, dataset.labels[row]
-    known = int((labels >= 0).sum())
-    if not known:
-        return ""
-    c = np.argmax(hierarchy.ancestors[:, known - 1] == labels[known - 1])
-    return "/".join(hierarchy.paths[c][:known])
+        path = "/".join(label_path(dataset, row))
+        yield f"  {row_name(dataset, row)}: {path or 'unknown'}"
 
 
 def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
     """What may make training or measuring go wrong, each with what to do."""
 
     def rows(group: Sequence[int]) -> str:
-        return ", ".join(_row_name(dataset, row) for row in group[:2])
+        return ", ".join(row_name(dataset, row) for row in group[:2])
 
     if found.duplicates_across:
         yield (

@@ -13,7 +13,7 @@ from experiments.experiment import Experiment
 from experiments.glossary import LOWER, TERMS, term_of
 from experiments.report.findings import Findings
 from experiments.report.pictures import file_uri, kind_of, row_picture
-from experiments.report.points import map_data, row_name
+from experiments.report.points import label_path, map_data, row_name
 from experiments.report.summary import accuracies, remarks
 from hierjax import evaluation
 from hierjax.hierarchy import Hierarchy
@@ -261,11 +261,7 @@ def _mistakes(findings: Findings) -> list[dict]:
             "votes": f"{round(confidence[query] * k)} of {k}",
             "picture": row_picture(findings.given, measured.rows[query]),
             "nearest": row_name(dataset, measured.nearest[query]),
-            "nearest_path": " / ".join(
-                hierarchy.node_names(level)[node]
-                for level, node in enumerate(dataset.labels[measured.nearest[query]])
-                if node >= 0
-            ),
+            "nearest_path": " / ".join(label_path(dataset, measured.nearest[query])),
             "nearest_picture": row_picture(findings.given, measured.nearest[query]),
         }
         for query in evaluation.worst_mistakes(
