@@ -1,6 +1,7 @@
 """Settings that the user's own data decide, said aloud."""
 
 import dataclasses
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -15,6 +16,8 @@ _SMALLEST = 8
 _SMALLEST_SPECTROGRAM = 16
 _FEWEST_POINTS = 32
 _MANY_POINTS = 512
+_PASSES = 20
+_LONGEST = 4
 
 
 def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
@@ -25,8 +28,10 @@ def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
     spectrograms, to that as well; ``[P, 3]``, points, to a PointNet. Each gets its
     augmentation. Inputs are standardised unless they are bytes, points, or numbers in
     0 to 1. A batch that is larger than the training split becomes the largest power
-    of two that is not. Where the validation split is too small, or too little of its
-    labels known, for the measure that selects the best step, another one takes over.
+    of two that is not. Where the preset's steps are less than 20 passes over the
+    training rows, there are up to four times as many. Where the validation split is too
+    small, or too little of its labels known, for the measure that selects the best
+    step, another one takes over.
 
     Args:
       experiment: With model or augment 'auto'; any other is returned as it is.
@@ -39,6 +44,11 @@ def adapt(experiment: Experiment, given: Collection[str]) -> Experiment:
     num_train = len(dataset.rows("train"))
     if experiment.batch_size > num_train:
         chosen["batch_size"] = 2 ** max(1, num_train.bit_length() - 1)
+    if not {"num_steps", "eval_every"} & set(given):
+        wanted = _PASSES * num_train / (experiment.batch_size * experiment.num_steps)
+        times = min(max(math.ceil(wanted), 1), _LONGEST)
+        chosen["num_steps"] = times * experiment.num_steps
+        chosen["eval_every"] = times * experiment.eval_every
     chosen["selection"] = _defined_selection(experiment.selection, dataset)
     changed = {
         key: value

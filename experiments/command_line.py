@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import errno
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from experiments.presets import (
 from hierjax import data
 from hierjax.errors import UserError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _PATHS = ("data_dir", "data_path", "hierarchy")
 _OF_A_LAUNCH = (
     "workdir",
@@ -261,6 +263,13 @@ def run(
             main(argv[1:]) if arguments else main()
         except UserError as error:
             _fail(error)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _fail(
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
+                "make room, then give the same command again"
+            )
         except KeyboardInterrupt:
             print("\ninterrupted; the same command continues the run", file=sys.stderr)
             sys.exit(130)

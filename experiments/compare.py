@@ -13,9 +13,11 @@ from experiments.comparison import (
     difference,
     differing_fields,
     load_run,
+    term_key,
     warnings,
 )
 from experiments.document import Bullets, Heading, Paragraph, Part, Table
+from experiments.glossary import FIRST
 from experiments.report.compare_page import render
 from hierjax.errors import UserError
 
@@ -64,8 +66,17 @@ def main(workdirs: list[str]) -> None:
         raise UserError(
             f"--out={folder} cannot be written: {error.strerror}; choose another folder"
         ) from None
-    print(document.markdown(parts))
-    print(f"written: {folder}/index.html, compare.md, .tex and .csv")
+    first = {
+        measure: leader
+        for measure, leader in leaders.items()
+        if term_key(measure) in FIRST and not measure.endswith("/means")
+    }
+    shown = leaders if values.measures else first
+    print(document.markdown(_parts(runs, shown)))
+    print(
+        f"written, with all {len(leaders)} measures: {folder}/index.html (open it in a "
+        "browser), compare.md, .tex and .csv"
+    )
 
 
 def _chosen_measures(runs: list[Run], pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.glossary import HIGHER, TERMS, term_of
 from experiments.runs import PER_QUERY, read_json
-from hierjax import metrics, training
+from hierjax import evaluation, metrics, training
 from hierjax.data.archives import read_arrays
 from hierjax.errors import UserError
 
@@ -142,7 +142,8 @@ def difference(first: Run, second: Run, measure: str) -> metrics.Interval | None
     if measure not in first.per_query or measure not in second.per_query:
         return None
     return metrics.bootstrap_interval(
-        second.per_query[measure] - first.per_query[measure],
+        evaluation.values_of(second.per_query, measure)
+        - evaluation.values_of(first.per_query, measure),
         units=first.per_query["units"],
         num_resamples=_NUM_RESAMPLES,
     )

@@ -329,6 +329,9 @@ TERMS = {
         "Mean mask", "Mean of a level's mask over dimensions and rows.", "0 to 1"
     ),
 }
+FIRST = ("knn", "mistake_distance", "accuracy", "cost", "gamma", "probe")
+"""Keys of the measures to look at first."""
+
 _LONGEST_FIRST = sorted(TERMS, key=len, reverse=True)
 
 

@@ -10,6 +10,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.experiment import load_data
+from experiments.report.points import label_path, row_name
 from hierjax import data
 from hierjax.data.inspection import Inspection, Level, Node, inspect
 
@@ -62,9 +63,14 @@ def _summary(dataset: data.Dataset, found: Inspection) -> str:
         f"features: {dataset.features.dtype} {list(dataset.features.shape[1:])}, "
         f"{found.low:g} to {found.high:g}\n"
         f"splits: {splits}{unused}\n"
-        f"imbalance: the largest class has {found.imbalance:.3g} rows for one of the "
-        "smallest"
+        f"rows a class: {_sizes(found)}"
     )
+
+
+def _sizes(found: Inspection) -> str:
+    counts = found.levels[-1].rows_of_node
+    least, most = counts.min(), counts.max()
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def tree_lines(nodes: Sequence[Node], most: int) -> list[str]:
@@ -120,58 +126,47 @@ def _percent(unknown: int, counts: np.ndarray) -> str:
 def _some_rows(dataset: data.Dataset) -> Iterator[str]:
     size = len(dataset.labels)
     for row in range(0, size, -(-size // _NUM_ROWS)):
-        yield f"  {_row_name(dataset, row)}: {label_path(dataset, row) or 'unknown'}"
-
-
-def _row_name(dataset: data.Dataset, row: int) -> str:
-    return f"row {row}" if dataset.row_names is None else str(dataset.row_names[row])
-
-
-def label_path(dataset: data.Dataset, row: int) -> str:
-    """Names of a row's label, coarsest first, as far as it is known."""
-    hierarchy, labels = dataset.hierarchy, dataset.labels[row]
-    known = int((labels >= 0).sum())
-    if not known:
-        return ""
-    c = np.argmax(hierarchy.ancestors[:, known - 1] == labels[known - 1])
-    return "/".join(hierarchy.paths[c][:known])
+        path = "/".join(label_path(dataset, row))
+        yield f"  {row_name(dataset, row)}: {path or 'unknown'}"
 
 
 def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
     """What may make training or measuring go wrong, each with what to do."""
 
     def rows(group: Sequence[int]) -> str:
-        return ", ".join(_row_name(dataset, row) for row in group[:2])
+        return ", ".join(row_name(dataset, row) for row in group[:2])
 
     if found.duplicates_across:
         yield (
-            f"{len(found.duplicates_across)} examples occur in several splits, such as "
-            f"{rows(found.duplicates_across[0])}: measures will be too good; remove "
-            "the copies, or give copies one group"
+            f"examples that occur in several splits: {len(found.duplicates_across)}, "
+            f"such as {rows(found.duplicates_across[0])}; measures will be too good: "
+            "remove the copies, or give copies one group"
         )
     if found.duplicates_within:
         yield (
-            f"{len(found.duplicates_within)} examples occur several times in a split, "
-            f"such as {rows(found.duplicates_within[0])}"
+            "examples that occur several times in a split: "
+            f"{len(found.duplicates_within)}, such as "
+            f"{rows(found.duplicates_within[0])}"
         )
     if found.contradictions:
         yield (
-            f"{len(found.contradictions)} examples occur with different labels, such "
-            f"as {rows(found.contradictions[0])}; correct them"
+            "examples that occur with different labels: "
+            f"{len(found.contradictions)}, such as {rows(found.contradictions[0])}; "
+            "correct them"
         )
     if found.shared_groups:
         yield (
-            f"{found.shared_groups} groups ({dataset.unit_name}) lie in several "
-            "splits: measures may be too good"
+            f"groups ({dataset.unit_name}) that lie in several splits: "
+            f"{found.shared_groups}; measures may be too good"
         )
     for classes, what in (
-        (found.empty_classes, "have no row; they stay in the tree"),
-        (found.single_classes, "have one row, which cannot be trained on and tested"),
-        (found.unseen_classes, "have rows, but none for training"),
-        (found.untested_classes, "have training rows, but none to measure on"),
+        (found.empty_classes, "without rows, which stay in the tree"),
+        (found.single_classes, "of one row, which cannot be trained on and tested"),
+        (found.unseen_classes, "with rows, but none for training"),
+        (found.untested_classes, "with training rows, but none to measure on"),
     ):
         if classes:
-            yield f"{len(classes)} classes {what}: {_listed(classes)}"
+            yield f"classes {what}: {len(classes)}, {_listed(classes)}"
     for level in found.levels:
         if level.num_nodes == 1:
             yield (
@@ -185,10 +180,11 @@ def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
             f"classes are unequal, {found.imbalance:.3g} to 1; see measures a level, "
             "and --set=sampler=balanced"
         )
-    if found.constant_features:
+    # Pictures have margins and recordings end in silence.
+    if found.constant_features and dataset.features.ndim == 2:
         yield (
-            f"{found.constant_features} of {found.num_features} features are the same "
-            "in all training rows"
+            f"features that are the same in all training rows: "
+            f"{found.constant_features} of {found.num_features}"
         )
 
 

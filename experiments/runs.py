@@ -29,6 +29,7 @@ from experiments.probing import Probed, probe, probe_state
 from hierjax import data, evaluation, inference, metrics, training
 from hierjax.errors import UserError
 
+_NO_CLASSES = ("simclr", *UNTRAINED)
 PER_QUERY = "per_query.npz"
 """File of a workdir with the values of single queries."""
 _DATA = "data.json"
@@ -45,7 +46,10 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
     path = workdir / "config.json"
     try:
         # A run that failed before its first step left nothing worth keeping.
-        if (workdir / "metrics.jsonl").exists() or (workdir / "results.json").exists():
+        records = workdir / "metrics.jsonl"
+        if (workdir / "results.json").exists() or (
+            records.exists() and records.stat().st_size
+        ):
             held = _read_fields(workdir)
             differing = [
                 f"{key} was {held.get(key)!r} and is now {value!r}"
@@ -61,14 +65,16 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         workdir.mkdir(parents=True, exist_ok=True)
         if any(workdir.iterdir()) and not path.exists():
             raise UserError(
-                f"workdir {workdir} is not empty and holds no run; choose another"
+                f"workdir {workdir} is not empty and holds no run; choose another "
+                "--workdir"
             )
         (workdir / "flags.txt").write_text(flag_text)
         write_json(workdir / "environment.json", describe_hardware())
         write_json(path, wanted)
     except OSError as error:
         raise UserError(
-            f"workdir {workdir} cannot be written: {error.strerror}"
+            f"workdir {workdir} cannot be written: {error.strerror}; choose another "
+            "--workdir"
         ) from None
 
 
@@ -117,6 +123,12 @@ def train(
     experiment = adapt(experiment, ())
     dataset = load_data(experiment)
     _measured_split(dataset)
+    if dataset.hierarchy.num_classes == 1 and experiment.loss not in _NO_CLASSES:
+        raise UserError(
+            f"{dataset.name}: one class, {dataset.hierarchy.class_names[0]}, and "
+            "nothing to tell it from; give two or more, or --set=loss=simclr, which "
+            "takes no labels"
+        )
     experiment = whole_tuples(experiment, dataset)
     if training.hosts.is_main():
         claim_workdir(workdir, experiment, flag_text)
@@ -230,6 +242,7 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
     results |= {
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
+        "most_frequent": evaluation.most_frequent(dataset, split),
     }
     if experiment.loss == "untrained" or classifier is not None:
         classes = evaluation.evaluate_classes(
@@ -267,8 +280,9 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
         masks=None if probed is None else probed.kept.get("masks"),
     )
     report.write(workdir / "report", findings)
-    print(report.render(results))
-    print(f"report in {workdir / 'report'}; open index.html in a browser")
+    print(f"\n{report.summarize_run(results)}\n")
+    page = workdir / "report" / "index.html"
+    print(f"all measures, a map, the worst mistakes (open in a browser): {page}")
     return results
 
 
@@ -332,10 +346,7 @@ def summarize_classes(measured: evaluation.ClassEvaluation) -> dict:
 
 def summarize_probes(probed: Probed) -> dict:
     """Measures of a frozen encoder, with bootstrap intervals over rows."""
-    intervals = {
-        name: metrics.bootstrap_interval(values, units=probed.units, num_resamples=2000)
-        for name, values in probed.per_query.items()
-    }
+    intervals = evaluation.intervals(probed.per_query, probed.units)
     return {
         "measures": {
             name: {"value": value, **_bounds(intervals.get(name))}
@@ -347,16 +358,12 @@ def summarize_probes(probed: Probed) -> dict:
 
 def gains(learned: evaluation.Evaluation, raw: evaluation.Evaluation) -> dict:
     """Paired differences to the raw input on the same queries, with intervals."""
+    differences = {
+        name: values - raw.per_query[name] for name, values in learned.per_query.items()
+    }
     return {
         name: {"value": interval.mean, **_bounds(interval)}
-        for name in learned.per_query
-        for interval in [
-            metrics.bootstrap_interval(
-                learned.per_query[name] - raw.per_query[name],
-                units=learned.units,
-                num_resamples=2000,
-            )
-        ]
+        for name, interval in evaluation.intervals(differences, learned.units).items()
     }
 
 

@@ -165,7 +165,11 @@ def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
             delimiter = max(",;\t|", key=lambda mark: len(_cells(first, mark)))
             file.seek(0)
             lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"is no text in UTF-8 ({error}); save it as CSV in UTF-8"
+        ) from None
+    except (OSError, csv.Error) as error:
         raise UserError(f"cannot be read as a CSV table: {error}") from None
     if len(lines) < 2:
         raise UserError("has no rows below a header")

@@ -688,7 +688,7 @@ def test_unreadable_csv(tmp_path):
     with pytest.raises(UserError, match="absent.csv: cannot be read"):
         Hierarchy.from_csv(tmp_path / "absent.csv")
     (tmp_path / "bytes.csv").write_bytes(b"Path\n\xff\xfe")
-    with pytest.raises(UserError, match="bytes.csv: cannot be read"):
+    with pytest.raises(UserError, match="bytes.csv: is no text in UTF-8"):
         Hierarchy.from_csv(tmp_path / "bytes.csv")
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from experiments.report import page
 from experiments.report.findings import Findings
+from experiments.report.summary import summarize_run
 from experiments.report.tables import render
 from hierjax import metrics, plotting
 from hierjax.data import Dataset
 
-__all__ = ["Findings", "render", "write"]
+__all__ = ["Findings", "summarize_run", "write"]
 
 
 def write_trees(

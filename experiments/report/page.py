@@ -13,7 +13,8 @@ from experiments.experiment import Experiment
 from experiments.glossary import LOWER, TERMS, term_of
 from experiments.report.findings import Findings
 from experiments.report.pictures import file_uri, kind_of, row_picture
-from experiments.report.points import map_data, row_name
+from experiments.report.points import label_path, map_data, row_name
+from experiments.report.summary import accuracies, remarks
 from hierjax import evaluation
 from hierjax.hierarchy import Hierarchy
 
@@ -162,6 +163,23 @@ def _tables(results: dict) -> list[dict]:
     return tables
 
 
+def _first(results: dict, hierarchy: Hierarchy, neighbors: Iterable[int]) -> dict:
+    """What is looked at first: accuracies a level, and a few remarks."""
+    columns = accuracies(results)
+    rows = [
+        {
+            "level": name,
+            "nodes": hierarchy.nodes_per_level[level],
+            "k": k,
+            "cells": [cell(column.get(name), "") for column in columns.values()],
+        }
+        for level, (name, k) in enumerate(
+            zip(hierarchy.level_names, neighbors, strict=True)
+        )
+    ]
+    return {"headings": list(columns), "rows": rows, "remarks": remarks(results)}
+
+
 def _settings(experiment: Experiment) -> list[dict]:
     """Every field with its default, those that differ first."""
     fields = [
@@ -243,11 +261,7 @@ def _mistakes(findings: Findings) -> list[dict]:
             "votes": f"{round(confidence[query] * k)} of {k}",
             "picture": row_picture(findings.given, measured.rows[query]),
             "nearest": row_name(dataset, measured.nearest[query]),
-            "nearest_path": " / ".join(
-                hierarchy.node_names(level)[node]
-                for level, node in enumerate(dataset.labels[measured.nearest[query]])
-                if node >= 0
-            ),
+            "nearest_path": " / ".join(label_path(dataset, measured.nearest[query])),
             "nearest_picture": row_picture(findings.given, measured.nearest[query]),
         }
         for query in evaluation.worst_mistakes(
@@ -297,11 +311,7 @@ def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> st
                 for name in drawn
             },
             map=map_data(dataset, measured, findings.embeddings),
-            neighbors=measured.neighbors,
-            accuracies=[
-                number(measured.measures[f"knn/{level}"])
-                for level in hierarchy.level_names
-            ],
+            first=_first(results, hierarchy, measured.neighbors),
             heights=_heights(findings, true, predicted),
             num_unknown=int(np.sum(true < 0)),
             num_unpredicted=int(np.sum((predicted < 0) & (true >= 0))),

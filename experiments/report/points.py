@@ -117,3 +117,13 @@ def row_name(dataset: Dataset, row: int) -> str:
     if dataset.row_names is None:
         return f"row {row}"
     return str(dataset.row_names[row])
+
+
+def label_path(dataset: Dataset, row: int) -> tuple[str, ...]:
+    """Names of a row's label, coarsest first, as far as it is known."""
+    hierarchy, labels = dataset.hierarchy, dataset.labels[row]
+    known = int((labels >= 0).sum())
+    if not known:
+        return ()
+    c = np.argmax(hierarchy.ancestors[:, known - 1] == labels[known - 1])
+    return hierarchy.paths[c][:known]

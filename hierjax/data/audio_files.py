@@ -21,7 +21,10 @@ _DECIBELS = (-80.0, 40.0)
 
 
 def read_spectrogram(
-    source: str | os.PathLike | BinaryIO, bands: int, name: str = ""
+    source: str | os.PathLike | BinaryIO,
+    bands: int,
+    name: str = "",
+    frames: int | None = None,
 ) -> np.ndarray:
     """Reads a recording, channels averaged, as `log_mel` of it.
 
@@ -29,9 +32,10 @@ def read_spectrogram(
       source: A file that libsndfile reads: WAV, FLAC, Ogg, MP3, AIFF.
       bands: M, mel bands.
       name: What to call it in messages, if not by ``source``.
+      frames: T; None for 2 M.
 
     Returns:
-      float32 ``[2 M, M]``.
+      float32 ``[T, M]``.
 
     Raises:
       UserError: It is no recording, is damaged or empty; soundfile is missing.
@@ -49,10 +53,12 @@ def read_spectrogram(
         raise UserError(
             f"{name}: cannot be read as audio ({error}); mend or remove it"
         ) from None
-    return log_mel(signal.mean(axis=1), rate, bands, name)
+    return log_mel(signal.mean(axis=1), rate, bands, name, frames)
 
 
-def log_mel(signal: np.ndarray, rate: int, bands: int, name: str) -> np.ndarray:
+def log_mel(
+    signal: np.ndarray, rate: int, bands: int, name: str, frames: int | None = None
+) -> np.ndarray:
     """Returns the log-mel spectrogram of a signal, frames by bands, in 0 to 1.
 
     Resampled to 16 kHz, 2 M frames 25 ms apart: 3.2 s for 64 bands. Of a longer signal
@@ -64,9 +70,10 @@ def log_mel(signal: np.ndarray, rate: int, bands: int, name: str) -> np.ndarray:
       rate: Samples a second.
       bands: M, mel bands from 40 Hz to 8 kHz.
       name: Opens messages.
+      frames: T; None for 2 M.
 
     Returns:
-      float32 ``[2 M, M]``.
+      float32 ``[T, M]``.
 
     Raises:
       UserError: There are no samples, or one is not finite.
@@ -75,7 +82,7 @@ def log_mel(signal: np.ndarray, rate: int, bands: int, name: str) -> np.ndarray:
         raise UserError(
             f"{name}: has no samples, or some that are not finite; remove it"
         )
-    frames = 2 * bands
+    frames = frames or 2 * bands
     length = frames * HOP
     common = math.gcd(rate, SAMPLE_RATE)
     signal = resample_poly(signal, SAMPLE_RATE // common, rate // common)
@@ -95,6 +102,24 @@ def log_mel(signal: np.ndarray, rate: int, bands: int, name: str) -> np.ndarray:
     low, high = _DECIBELS
     decibels = 10 * np.log10(np.maximum(power, 10 ** (low / 10)))
     return np.clip((decibels - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def without_silence(spectrograms: np.ndarray) -> np.ndarray:
+    """Cuts the frames at the end in which all recordings are silent.
+
+    What is silent alike in all tells nothing, and a network that is trained with noise
+    in it meets something else where there is none.
+
+    Args:
+      spectrograms: ``[N, 2 M, M]``.
+
+    Returns:
+      ``[N, T, M]`` with T from M / 2 to 2 M.
+    """
+    _, frames, bands = spectrograms.shape
+    sounding = np.flatnonzero(spectrograms.any(axis=(0, 2)))
+    last = sounding[-1] + 1 if sounding.size else frames
+    return np.ascontiguousarray(spectrograms[:, : max(last, bands // 2)])
 
 
 def is_audio(path: pathlib.Path) -> bool:

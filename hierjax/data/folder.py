@@ -56,10 +56,20 @@ def load(
     places = [_folders(file.relative_to(root)) for file in files]
     tops = {place[0] if place else "" for place in places}
     if not tops - {""}:
+        tables = sorted(
+            file
+            for file in root.iterdir()
+            if file.suffix.lower() in (".csv", ".tsv", ".npz")
+        )
         raise UserError(
             f"{root}: no folders with images or recordings (such as .jpg, .png, .wav) "
-            f"in it, {len(files)} such files beside; put them into folders named by "
-            "class, or list them in a table for --dataset=csv"
+            f"in it, {len(files)} such files beside; "
+            + (
+                f"give a file that is there, such as --data_path={tables[0]}"
+                if tables
+                else "put them into folders named by class, or list them in a table, "
+                "--data_path=TABLE.csv"
+            )
         )
     split = None
     if all(top.lower() in SPLIT_NAMES for top in tops):

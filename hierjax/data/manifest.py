@@ -15,7 +15,7 @@ from hierjax.errors import DataNotice, MissingDataError, UserError
 from hierjax.hierarchy import Hierarchy
 from hierjax.tree_readers import read_table, split_paths
 
-_FILE = ("file", "filename", "file_name")
+_FILE = ("file", "filename", "file_name", "filepath", "file_path", "image")
 _PATH = ("path", "hierarchy")
 _SPLIT = ("split",)
 _GROUPS = ("group", "groups")
@@ -32,13 +32,14 @@ def load(
     """Loads a table of examples (CSV, see `tree_readers.read_table`).
 
     Columns, whatever their capitals:
-      file: image or recording, relative to the table or a whole path. Without this
-        column, row i has the features of row i in the ``.npz`` beside the table: the
-        one of the same name, or the only one there is.
+      file, filename, filepath or image: image or recording, relative to the table or a
+        whole path. Without this column, row i has the features of row i in the ``.npz``
+        beside the table: the one of the same name, or the only one there is.
       path or hierarchy: the label path, coarsest name first, with ``//`` between names
-        if that occurs anywhere in the column and ``/`` otherwise. Without it, every
-        column that is not named here is a level, coarsest first, and a `DataNotice`
-        lists them.
+        if that occurs anywhere in the column and ``/`` otherwise; or where all cells
+        end as images and recordings do and there is no column of files, those. Without
+        label paths, every column that is not named here is a level, coarsest first, or
+        a single one with ``/`` in it label paths, which a `DataNotice` says.
       split: optional, 'train', 'validation' or 'val', 'test'. What is missing is
         drawn, see `labelled_rows.make_dataset`.
       group: optional, the unit of the bootstrap; rows of one group stay together where
@@ -70,8 +71,8 @@ def load(
             labels,
             hierarchy=hierarchy,
             level_names=level_names,
-            split=_column(table, _SPLIT) or extra.get("split"),
-            groups=_column(table, _GROUPS) or extra.get("groups"),
+            split=_column(table, _named(table, _SPLIT)) or extra.get("split"),
+            groups=_column(table, _named(table, _GROUPS)) or extra.get("groups"),
             sizes=extra.get("sizes"),
             row_names=row_names,
             unit_name="row" if row_names is None else "file",
@@ -93,9 +94,9 @@ def read_unlabelled(
       UserError: As `load` does about the table, the files and the archive.
     """
     table = _read(path)
-    cells = _column(table, _FILE)
+    cells = _column(table, _file_column(table))
     if cells is None:
-        return _features_beside(path, len(table))[2]
+        return _features_beside(path, table)[2]
     return _files(path, cells), cells
 
 
@@ -129,8 +130,17 @@ def _named(table: Table, names: Sequence[str]) -> str | None:
     return next((column for column in table[0] if column.lower() in names), None)
 
 
-def _column(table: Table, names: Sequence[str]) -> list[str] | None:
-    column = _named(table, names)
+def _file_column(table: Table) -> str | None:
+    """The column that names files; one called path may, if its cells end so."""
+    column = _named(table, _FILE)
+    paths = _named(table, _PATH)
+    if column is None and paths is not None:
+        if all(is_media(pathlib.Path(row[paths])) for row in table):
+            return paths
+    return column
+
+
+def _column(table: Table, column: str | None) -> list[str] | None:
     return None if column is None else [row[column] for row in table]
 
 
@@ -138,24 +148,24 @@ def _features(
     path: pathlib.Path, table: Table, image_size: int
 ) -> tuple[np.ndarray, list[str] | None, dict[str, np.ndarray]]:
     """Features, names of the rows, and what else the archive of features has."""
-    cells = _column(table, _FILE)
+    cells = _column(table, _file_column(table))
     if cells is None:
-        return _features_beside(path, len(table))
+        return _features_beside(path, table)
     files = _files(path, cells)
     return read_files(str(path), files, image_size), cells, {}
 
 
 def _features_beside(
-    path: pathlib.Path, num_rows: int
+    path: pathlib.Path, table: Table
 ) -> tuple[np.ndarray, None, dict[str, np.ndarray]]:
     archive = path.with_suffix(".npz")
     if not archive.is_file():
         archives = sorted(path.parent.glob("*.npz"))
         if len(archives) != 1:
             raise MissingDataError(
-                f"{path}: has no column 'file', so that features are looked for in "
-                f"{archive.name} beside it or in the only .npz there, found "
-                f"{len(archives)}; add the column, or put the features there"
+                f"{path}: has no column 'file' (found {', '.join(table[0])}), and the "
+                f"folder has no {archive.name} and {len(archives)} other .npz; add "
+                f"the column, or write the features to {archive.name}"
             )
         archive = archives[0]
     arrays = read_arrays(archive)
@@ -171,10 +181,11 @@ def _features_beside(
             f"{archive}: array 'features' is missing, found {', '.join(arrays)}"
         )
     check_rows(archive, arrays)
-    if len(arrays["features"]) != num_rows:
+    if len(arrays["features"]) != len(table):
         raise UserError(
-            f"{path}: has {num_rows} rows and {archive.name} features of "
-            f"{len(arrays['features'])}; row i of one must be row i of the other"
+            f"{path}: has {len(table)} rows below the header and {archive.name} "
+            f"features of {len(arrays['features'])}; row i of one must be row i of "
+            "the other"
         )
     return arrays["features"], None, arrays
 
@@ -189,12 +200,21 @@ def _labels(
             f"{path}: no column {missing[0]!r} for label_fields, there are "
             f"{', '.join(table[0])}"
         )
+    of_files = _file_column(table)
     in_paths = _named(table, _PATH)
-    if in_paths is not None and not fields:
+    if in_paths not in (None, of_files) and not fields:
         return split_paths([row[in_paths] for row in table]), None
     if not fields:
-        taken = {_named(table, names) for names in (_FILE, _SPLIT, _GROUPS)}
+        taken = {of_files, *(_named(table, names) for names in (_SPLIT, _GROUPS))}
         fields = tuple(column for column in table[0] if column and column not in taken)
+        if len(fields) == 1 and any("/" in row[fields[0]] for row in table):
+            warnings.warn(
+                f"{path}: column {fields[0]} is read as paths, / between levels; "
+                f"--label_fields={fields[0]} takes its cells whole",
+                DataNotice,
+                stacklevel=3,
+            )
+            return split_paths([row[fields[0]] for row in table]), None
         if not fields:
             raise UserError(
                 f"{path}: no labels; add a column 'path' ('animal/bird/owl') or a "

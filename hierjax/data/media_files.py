@@ -1,5 +1,6 @@
 """Features of many image files, or of many audio files."""
 
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hierjax.data import cache
-from hierjax.data.audio_files import is_audio, read_spectrogram
+from hierjax.data.audio_files import is_audio, read_spectrogram, without_silence
 from hierjax.data.image_files import is_image, read_image, shorter_side
 from hierjax.errors import UserError
 
@@ -25,7 +26,12 @@ def is_media(path: pathlib.Path) -> bool:
     return is_image(path) or is_audio(path)
 
 
-def read_files(name: str, files: Sequence[pathlib.Path], image_size: int) -> np.ndarray:
+def read_files(
+    name: str,
+    files: Sequence[pathlib.Path],
+    image_size: int,
+    frames: int | None = None,
+) -> np.ndarray:
     """Reads files of one kind.
 
     From 1,000 files on, features are kept in the user's cache and made anew when a
@@ -37,10 +43,11 @@ def read_files(name: str, files: Sequence[pathlib.Path], image_size: int) -> np.
       image_size: S, the side of images (see `image_files`) or the number of mel bands
         (see `audio_files`). 0 takes 64; of images all of which are smaller, the
         largest's shorter side.
+      frames: T, of recordings; None takes 2 S, or as many as the longest needs.
 
     Returns:
       uint8 ``[N, S, S, 3]``, with one channel if all images are greyscale; or float32
-      ``[N, 2 S, S]``, spectrograms.
+      ``[N, T, S]``, spectrograms.
 
     Raises:
       UserError: Both kinds, or a file that cannot be read.
@@ -52,13 +59,13 @@ def read_files(name: str, files: Sequence[pathlib.Path], image_size: int) -> np.
             f"{name}: has images ({images[0].name}) and audio ({sound.name}); put "
             "each kind into a data set of its own"
         )
-    read = _read_images if images else _read_audio
+    read = _read_images if images else functools.partial(_read_audio, frames=frames)
     if len(files) < _WORTH_KEEPING:
         return read(files, image_size)
     place = hashlib.sha256(f"{files[0].parent.resolve()} {name}".encode()).hexdigest()
     found = cache.remember(
         f"files-{place[:16]}",
-        _fingerprint(files, image_size),
+        _fingerprint(files, f"{image_size}, frames {frames}"),
         ("features",),
         lambda: {"features": read(files, image_size)},
     )
@@ -82,9 +89,13 @@ def _read_images(files: Sequence[pathlib.Path], side: int) -> np.ndarray:
     return stack_images(_map(lambda file: read_image(file, side), files, "reading"))
 
 
-def _read_audio(files: Sequence[pathlib.Path], bands: int) -> np.ndarray:
+def _read_audio(
+    files: Sequence[pathlib.Path], bands: int, frames: int | None
+) -> np.ndarray:
     bands = bands or DEFAULT_SIZE
-    return np.stack(_map(lambda file: read_spectrogram(file, bands), files, "reading"))
+    read = functools.partial(read_spectrogram, bands=bands, frames=frames)
+    stacked = np.stack(_map(read, files, "reading"))
+    return without_silence(stacked) if frames is None else stacked
 
 
 def _map(function: Callable, files: Sequence[pathlib.Path], what: str) -> list:
@@ -95,8 +106,8 @@ def _map(function: Callable, files: Sequence[pathlib.Path], what: str) -> list:
         return list(tqdm(results, what, len(files), leave=False, disable=quiet or None))
 
 
-def _fingerprint(files: Sequence[pathlib.Path], image_size: int) -> str:
-    text = hashlib.sha256(f"version 1, size {image_size}".encode())
+def _fingerprint(files: Sequence[pathlib.Path], size: str) -> str:
+    text = hashlib.sha256(f"version 2, size {size}".encode())
     for file in files:
         stat = file.stat()
         text.update(f"{file}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())

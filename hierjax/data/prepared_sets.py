@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hierjax.data import cache
-from hierjax.data.audio_files import log_mel
+from hierjax.data.audio_files import log_mel, without_silence
 from hierjax.data.dataset import Dataset
 from hierjax.data.image_files import read_image, shorter_side
 from hierjax.data.labelled_rows import SPLIT_NAMES, make_dataset
@@ -92,7 +92,7 @@ def load(
     else:
         arrays = cache.remember(
             f"tfds-{name.replace('/', '-')}",
-            f"version 1, size {image_size} {source} {fields} {fingerprint(folder)}",
+            f"version 2, size {image_size} {source} {fields} {fingerprint(folder)}",
             keys,
             make,
         )
@@ -199,16 +199,18 @@ def _reader(feature: object, image_size: int) -> Callable[[list], np.ndarray]:
             scale = 2.0**15
 
         def read(signals: list) -> np.ndarray:
-            return np.stack(
-                [
-                    log_mel(
-                        np.asarray(signal, np.float32) / scale,
-                        rate,
-                        image_size or DEFAULT_SIZE,
-                        f"example {number}",
-                    )
-                    for number, signal in enumerate(signals)
-                ]
+            return without_silence(
+                np.stack(
+                    [
+                        log_mel(
+                            np.asarray(signal, np.float32) / scale,
+                            rate,
+                            image_size or DEFAULT_SIZE,
+                            f"example {number}",
+                        )
+                        for number, signal in enumerate(signals)
+                    ]
+                )
             )
 
         return read

@@ -57,13 +57,13 @@ def read_unlabelled(
         raise UserError(f"{path}: no images or recordings in it")
     images = is_image(files[0])
     of_images = len(shape) == 3 and shape[0] == shape[1] and shape[2] in (1, 3)
-    of_audio = len(shape) == 2 and shape[0] == 2 * shape[1]
+    of_audio = len(shape) == 2 and shape[0] <= 2 * shape[1]
     if not (of_images if images else of_audio):
         raise UserError(
             f"{path}: has {'images' if images else 'recordings'}, and the model takes "
             f"inputs {list(shape)}; give an .npz with such features"
         )
-    features = read_files(str(path), files, shape[1])
+    features = read_files(str(path), files, shape[1], None if images else shape[0])
     if images and features.shape[3] > shape[2]:
         features = np.rint(features @ _LUMA)[..., None].astype(np.uint8)
     elif images and features.shape[3] < shape[2]:

@@ -13,13 +13,14 @@ from hierjax.evaluation.embeddings import (
     evaluate,
     silhouettes,
 )
+from hierjax.evaluation.frequencies import most_frequent
 from hierjax.evaluation.mistakes import (
     Confusion,
     count_by_height,
     largest_confusions,
     worst_mistakes,
 )
-from hierjax.evaluation.queries import Embed
+from hierjax.evaluation.queries import Embed, intervals, values_of
 from hierjax.evaluation.targets import (
     Targets,
     learnable,
@@ -41,12 +42,15 @@ __all__ = [
     "count_by_height",
     "evaluate",
     "evaluate_classes",
+    "intervals",
     "largest_confusions",
     "learnable",
+    "most_frequent",
     "mean_directions",
     "nearest_correct",
     "silhouettes",
     "targets_of",
     "validation_measures",
+    "values_of",
     "worst_mistakes",
 ]

@@ -14,6 +14,7 @@ from scipy import special
 
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
+from hierjax.evaluation import queries
 from hierjax.evaluation.queries import Embed, correct, mean, mean_measures
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
@@ -66,12 +67,7 @@ class ClassEvaluation:
 
     def intervals(self, *, num_resamples: int = 2000) -> dict[str, Interval]:
         """95 % bootstrap intervals over units of the per-query measures."""
-        return {
-            name: metrics.bootstrap_interval(
-                values, units=self.units, num_resamples=num_resamples
-            )
-            for name, values in self.per_query.items()
-        }
+        return queries.intervals(self.per_query, self.units, num_resamples)
 
 
 def mean_directions(

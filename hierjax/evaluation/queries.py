@@ -1,8 +1,10 @@
 """Values of single queries, and what they are on average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+
+from hierjax import metrics
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
@@ -34,10 +36,37 @@ def mean_measures(per_query: dict[str, np.ndarray]) -> dict[str, float]:
     """
     measures = {name: mean(values) for name, values in per_query.items()}
     for average in [name for name in measures if name.endswith("/average")]:
-        prefix = average.removesuffix("average")
-        levels = [k for k in measures if k.startswith(prefix) and k != average]
+        levels = _levels_of(average, measures)
         measures[average] = mean(np.array([measures[level] for level in levels]))
     return measures
+
+
+def values_of(per_query: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """The values that a measure is the mean of, for `metrics.bootstrap_interval`.
+
+    Returns:
+      ``[Q]``; of an average over levels ``[Q, L]``, see `mean_measures`.
+    """
+    if not name.endswith("/average"):
+        return per_query[name]
+    return np.stack([per_query[k] for k in _levels_of(name, per_query)], axis=1)
+
+
+def intervals(
+    per_query: dict[str, np.ndarray], units: np.ndarray, num_resamples: int = 2000
+) -> dict[str, metrics.Interval]:
+    """95 % bootstrap intervals over units of all measures that are means of queries."""
+    return {
+        name: metrics.bootstrap_interval(
+            values_of(per_query, name), units=units, num_resamples=num_resamples
+        )
+        for name in per_query
+    }
+
+
+def _levels_of(average: str, names: Iterable[str]) -> list[str]:
+    prefix = average.removesuffix("average")
+    return [name for name in names if name.startswith(prefix) and name != average]
 
 
 def correct(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

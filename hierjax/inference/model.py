@@ -73,6 +73,14 @@ class TrainedModel:
     scale: float
     scale_split: str
 
+    def __repr__(self) -> str:
+        """What goes in and what the classes are, without the weights."""
+        return (
+            f"TrainedModel({type(self.encoder).__name__}, {self.input_dtype} "
+            f"[N, {', '.join(map(str, self.input_shape))}] to {self.measured}, "
+            f"{self.hierarchy!r})"
+        )
+
     @classmethod
     def from_state(
         cls,

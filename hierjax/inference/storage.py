@@ -99,6 +99,11 @@ def load(workdir: str | pathlib.Path) -> TrainedModel:
       UserError: there is none, it is damaged, or another version wrote it.
     """
     folder = pathlib.Path(workdir)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; python -m experiments.train --workdir={folder} "
+            "makes one, --data_path chooses its data"
+        )
     if (folder / FOLDER).is_dir():
         folder = folder / FOLDER
     path = folder / _SETTINGS

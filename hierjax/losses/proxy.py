@@ -152,14 +152,21 @@ def cross_entropy_loss(
     logits: jax.Array,
     class_ids: jax.Array,
     *,
+    candidates: jax.Array | None = None,
     where: jax.Array | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
-    """Mean cross entropy over rows of known class on all devices.
+    """Mean cross entropy over rows on all devices.
+
+    The probability of a row of which only an inner node of the tree is known is that
+    of all classes below the node together (``candidates``).
 
     Args:
       logits: ``[B, C]``.
-      class_ids: ``[B]`` in 0..C-1; -1 is unknown and such a row does not count.
+      class_ids: ``[B]`` in 0..C-1, -1 where unknown.
+      candidates: bool ``[B, C]``, the classes that a row of unknown class may have;
+        not read where the class is known. A row with no candidate or with all of them
+        does not count. None: no row of unknown class counts.
       where: ``[B]``, False for padding.
       axis_name: mapped axis, None for the whole batch.
 
@@ -168,13 +175,28 @@ def cross_entropy_loss(
     """
     logits = checks.as_floats("logits", logits, 2)
     class_ids = _as_class_ids(class_ids, logits.shape[0])
-    counts = checks.valid_rows(where, logits.shape[0]) & (class_ids >= 0)
+    valid = checks.valid_rows(where, logits.shape[0])
+    known = valid & (class_ids >= 0)
+    # Padding may hold anything, and NaN times 0 is NaN in the gradient.
+    logits = jnp.where(valid[:, None], logits, 0.0)
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(
-        # Padding may hold anything, and NaN times 0 is NaN in the gradient.
-        jnp.where(counts[:, None], logits, 0.0),
-        jnp.where(counts, class_ids, 0),
+        jnp.where(known[:, None], logits, 0.0), jnp.where(known, class_ids, 0)
     )
-    return reductions.masked_mean(losses, counts, axis_name=axis_name)
+    if candidates is None:
+        return reductions.masked_mean(losses, known, axis_name=axis_name)
+    if candidates.shape != logits.shape:
+        raise ValueError(
+            f"candidates {candidates.shape} must have the shape of logits "
+            f"{logits.shape}"
+        )
+    tells = candidates.any(axis=1) & ~candidates.all(axis=1)
+    partly = valid & ~known & tells
+    # Where nothing is masked, both sums are the same and their gradient is 0.
+    below = jax.nn.logsumexp(
+        logits, axis=1, where=jnp.where(partly[:, None], candidates, True)
+    )
+    losses = jnp.where(partly, jax.nn.logsumexp(logits, axis=1) - below, losses)
+    return reductions.masked_mean(losses, known | partly, axis_name=axis_name)
 
 
 def corr_loss(

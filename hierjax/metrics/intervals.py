@@ -35,10 +35,12 @@ def bootstrap_interval(
 
     With ``units`` whole units are drawn (cluster bootstrap): rows of one recording or
     one animal are not independent, and an interval over rows would be too narrow. The
-    mean of a resample is the total over its units divided by their number of rows.
+    mean of a resample is the total over its units divided by their number of rows;
+    of several columns, the mean of theirs, however many values each has.
 
     Args:
-      values: ``[N]``; NaN values are skipped. For a gain, the paired differences.
+      values: ``[N]`` or ``[N, L]``; NaN values are skipped. For a gain, the paired
+        differences.
       units: ``[N]`` ids of the units to draw; by default every row is one.
       confidence: between 0 and 1.
       num_resamples: resamples drawn.
@@ -48,29 +50,41 @@ def bootstrap_interval(
       The mean of ``values`` and the interval; all NaN without values, low and high
       NaN with a single unit, which says nothing about others.
     """
-    values = _checked_values(values, confidence)
+    values = _checked_values(values, confidence, most_dimensions=2)
+    columns = np.atleast_2d(values.T)
     if num_resamples < 1:
         raise UserError(f"num_resamples must be at least 1, found {num_resamples}")
     units = np.arange(len(values)) if units is None else np.asarray(units)
-    if units.shape != values.shape:
+    if units.shape != values.shape[:1]:
         raise UserError(
             "units must name one unit for every value, "
             f"found {units.shape} for {values.shape}"
         )
-    known = ~np.isnan(values)
-    values = values[known]
-    _, ids = np.unique(units[known], return_inverse=True)
-    sizes, totals = np.bincount(ids), np.bincount(ids, values)
-    mean = float(values.mean()) if len(values) else float("nan")
-    if len(sizes) < 2:
+    known = ~np.isnan(columns)
+    columns, known = columns[known.any(axis=1)], known[known.any(axis=1)]
+    if not len(columns):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    mean = float(np.nanmean(columns, axis=1).mean())
+    _, ids = np.unique(units[known.any(axis=0)], return_inverse=True)
+    columns, known = columns[:, known.any(axis=0)], known[:, known.any(axis=0)]
+    sizes = np.array([np.bincount(ids, there) for there in known])
+    totals = np.array([np.bincount(ids, row) for row in np.where(known, columns, 0.0)])
+    num_units = sizes.shape[1]
+    if num_units < 2:
         return Interval(mean, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     means = np.empty(num_resamples)
-    step = max(1, _DRAWS_AT_A_TIME // len(sizes))
+    step = max(1, _DRAWS_AT_A_TIME // num_units)
     for start in range(0, num_resamples, step):
         resamples = means[start : start + step]
-        drawn = rng.integers(len(sizes), size=(len(resamples), len(sizes)))
-        resamples[:] = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+        drawn = rng.integers(num_units, size=(len(resamples), num_units))
+        drawn_totals, drawn_sizes = (
+            np.stack([row[drawn].sum(axis=1) for row in of]) for of in (totals, sizes)
+        )
+        # A column of few values may be missing from a resample.
+        there = drawn_sizes > 0
+        column_means = np.where(there, drawn_totals / np.maximum(drawn_sizes, 1), 0.0)
+        resamples[:] = column_means.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
@@ -184,10 +198,13 @@ def sign_flip_test(
     return float((1 + reached.sum()) / (1 + num_resamples))
 
 
-def _checked_values(values: np.ndarray, confidence: float) -> np.ndarray:
+def _checked_values(
+    values: np.ndarray, confidence: float, most_dimensions: int = 1
+) -> np.ndarray:
     values = np.asarray(values, np.float64)
-    if values.ndim != 1:
-        raise UserError(f"values must have shape [N], found {values.shape}")
+    if not 1 <= values.ndim <= most_dimensions:
+        accepted = " or ".join(["[N]", "[N, L]"][:most_dimensions])
+        raise UserError(f"values must have shape {accepted}, found {values.shape}")
     if not 0 < confidence < 1:
         raise UserError(f"confidence must lie between 0 and 1, found {confidence}")
     return values

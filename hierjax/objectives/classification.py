@@ -36,8 +36,10 @@ def classification(
 ) -> Objective:
     """Train an encoder to classify the leaves of a tree.
 
-    The tree is used for the number of classes only, except with ``proxy_kind='mds'``.
-    Rows of unknown leaf teach nothing. Scores and representatives are unit proxies (for
+    The tree is used for the number of classes only, except with ``proxy_kind='mds'``
+    and for rows of unknown leaf: their probability is that of all leaves below the
+    deepest node that is known. Moving averages, the dynamic scale and CORR take nothing
+    from such rows. Scores and representatives are unit proxies (for
     softmax unit classifier rows); scores by other representatives than its own use the
     same formula, softmax without biases.
 
@@ -91,7 +93,7 @@ def classification(
         counts = np.maximum(np.asarray(class_counts, np.float64), 0.5)
         priors = jnp.asarray(np.log(counts / counts.sum()), jnp.float32)
     if method == "softmax":
-        return _softmax(num_classes, priors)
+        return _softmax(hierarchy, priors)
     logits_fn = (
         losses.normface_logits if method == "normface" else losses.proxydr_logits
     )
@@ -110,10 +112,18 @@ def classification(
 
 
 def _rows(embeddings, labels, where):
-    """Rows, class ids and validity, the views flattened."""
-    rows, ids, where = flatten_views(embeddings, labels[:, -1], where)
+    """Rows, labels and validity, the views flattened."""
+    rows, labels, where = flatten_views(embeddings, labels, where)
     # Padding may hold NaN, which times a gradient of 0 would be NaN in the proxies'.
-    return jnp.where(where[:, None], rows, 0.0), ids, where
+    return jnp.where(where[:, None], rows, 0.0), labels, where
+
+
+def _below(hierarchy: Hierarchy, labels: jax.Array) -> jax.Array:
+    """The classes below the deepest node that is known: bool ``[B, C]``."""
+    deepest = jnp.sum(labels >= 0, axis=1) - 1
+    node = jnp.take_along_axis(labels, jnp.maximum(deepest, 0)[:, None], axis=1)
+    ancestors = jnp.asarray(hierarchy.ancestors).T
+    return (ancestors[deepest] == node) & (deepest >= 0)[:, None]
 
 
 def _with_priors(logits: jax.Array, priors: jax.Array | None) -> jax.Array:
@@ -127,7 +137,9 @@ def _accuracy(logits, class_ids, where, axis_name):
     )
 
 
-def _softmax(num_classes: int, priors: jax.Array | None) -> Objective:
+def _softmax(hierarchy: Hierarchy, priors: jax.Array | None) -> Objective:
+    num_classes = hierarchy.num_classes
+
     def init(key, example_embeddings):
         shape = (num_classes, example_embeddings.shape[-1])
         weights = jax.random.normal(key, shape)
@@ -139,9 +151,16 @@ def _softmax(num_classes: int, priors: jax.Array | None) -> Objective:
 
     def apply(params, state, embeddings, labels, *, key, where, axis_name):
         del key
-        rows, ids, where = _rows(embeddings, labels, where)
+        rows, labels, where = _rows(embeddings, labels, where)
+        ids = labels[:, -1]
         logits = logits_of(params, rows)
-        loss = losses.cross_entropy_loss(logits, ids, where=where, axis_name=axis_name)
+        loss = losses.cross_entropy_loss(
+            logits,
+            ids,
+            candidates=_below(hierarchy, labels),
+            where=where,
+            axis_name=axis_name,
+        )
         return loss, (state, {"accuracy": _accuracy(logits, ids, where, axis_name)})
 
     def scores(params, state, embeddings, representatives=None):
@@ -216,7 +235,8 @@ def _with_proxies(
 
     def apply(params, state, embeddings, labels, *, key, where, axis_name):
         del key
-        rows, ids, where = _rows(embeddings, labels, where)
+        rows, labels, where = _rows(embeddings, labels, where)
+        ids = labels[:, -1]
         shared = {"where": where, "axis_name": axis_name}
         logits = scores(params, state, rows)
         if use_corr:
@@ -224,7 +244,9 @@ def _with_proxies(
                 rows, state["proxies"], ids, official=official, **shared
             )
         else:
-            loss = losses.cross_entropy_loss(logits, ids, **shared)
+            loss = losses.cross_entropy_loss(
+                logits, ids, candidates=_below(hierarchy, labels), **shared
+            )
         metrics = {"accuracy": _accuracy(logits, ids, where, axis_name)}
         fixed = jax.lax.stop_gradient(rows)
         new_state = dict(state)

@@ -83,8 +83,8 @@ class Progress:
     ):
         self._num_steps, self._step, self._enabled = num_steps, step, enabled
         self._every_seconds = every_seconds
-        self._start, self._first_step = time.monotonic(), step
-        self._last_line = self._start
+        self._start, self._first_step = None, step
+        self._last_line = time.monotonic()
         self._bar = None
         if enabled and sys.stderr.isatty():
             self._bar = tqdm(
@@ -102,14 +102,21 @@ class Progress:
         finished = step >= self._num_steps
         if self._enabled and (finished or now - self._last_line > self._every_seconds):
             self._last_line = now
-            rate = (step - self._first_step) / max(now - self._start, 1e-9)
-            left = (self._num_steps - step) / max(rate, 1e-9)
             print(
-                f"step {step}/{self._num_steps}  {status}  {rate:,.0f} steps/s  "
-                f"{left:.0f} s left",
+                f"step {step}/{self._num_steps}  {status}{self._pace(now)}",
                 file=sys.stderr,
                 flush=True,
             )
+        if self._start is None:
+            self._start, self._first_step = now, step
+
+    def _pace(self, now: float) -> str:
+        """Steps a second and time left, not counting the compilation before."""
+        if self._start is None or self._step == self._first_step:
+            return ""
+        rate = (self._step - self._first_step) / max(now - self._start, 1e-9)
+        left = (self._num_steps - self._step) / rate
+        return f"  {rate:,.3g} steps/s  {left:.0f} s left"
 
     def close(self) -> None:
         """Leave the terminal in order."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hierjax.data.audio_files import log_mel, read_spectrogram
+from hierjax.data.audio_files import log_mel, read_spectrogram, without_silence
 from hierjax.errors import UserError
 
 
@@ -54,6 +54,19 @@ def test_short_signals_end_in_silence_and_long_ones_give_their_loudest_part():
     assert short[:10].max() > 0.4 and not short[16:].any()
     quiet = np.concatenate([np.zeros(32_000), tone(700, 0.8, 16_000), np.zeros(9000)])
     assert log_mel(quiet, 16_000, 16, "x").max(axis=1).min() > 0.4
+
+
+def test_silence_behind_all_is_cut():
+    short, longer = (
+        log_mel(tone(700, seconds, 16_000), 16_000, 16, "x") for seconds in (0.2, 0.4)
+    )
+    both = without_silence(np.stack([short, longer]))
+    assert 16 <= both.shape[1] < 20 and both[1, -1].any()
+    np.testing.assert_array_equal(both[0], short[: both.shape[1]])
+    again = log_mel(tone(700, 0.4, 16_000), 16_000, 16, "x", frames=both.shape[1])
+    np.testing.assert_array_equal(again, both[1])
+    assert without_silence(np.stack([short])).shape == (1, 10, 16)
+    assert without_silence(np.zeros((2, 32, 16))).shape == (2, 32, 16)
 
 
 def test_louder_by_ten_decibels_is_a_twelfth_of_the_range():

@@ -54,6 +54,19 @@ def test_paths_in_a_column(tmp_path, images, mark, separator):
     assert (dataset.labels >= 0).all()
 
 
+def test_paths_of_files_and_paths_of_labels_under_other_names(tmp_path, images):
+    rows = [(file, "/".join(filter(None, names))) for file, *names in images]
+    expected = manifest.load(write(tmp_path / "e.csv", ("file", "path"), rows))
+    path = write(tmp_path / "m.csv", ("path", "label"), rows)
+    with pytest.warns(DataNotice, match="column label is read as paths"):
+        dataset = manifest.load(path)
+    assert dataset.hierarchy.paths == expected.hierarchy.paths
+    np.testing.assert_array_equal(dataset.labels, expected.labels)
+    np.testing.assert_array_equal(dataset.features, expected.features)
+    whole = manifest.load(path, label_fields=("label",))
+    assert whole.hierarchy.num_levels == 1
+
+
 def test_empty_cells_are_unknown(tmp_path, images):
     rows = [
         (file, order, "" if i % 2 else family)
@@ -125,7 +138,7 @@ def test_names_in_a_tree(tmp_path):
         ("file,a\n,b\n", r"row 0 names the file ''"),
         ("file,a\nm.csv,b\n", r"names 'm.csv', which is neither an image"),
         ("file\nim/0.png\n", r"no labels; add a column 'path'"),
-        ("a\nb\nc\n", r"has no column 'file', .* found 0; add"),
+        ("a\nb\nc\n", r"has no column 'file' \(found a\), .* 0 other .npz; add"),
         ("file,a,b\nim/0.png,,c\n", r"m.csv: row 0 has the label 'c' at level 1.*head"),
         ("file,a,split\nim/0.png,b,dev2\n", r"row 0 has the split 'dev2'.*header"),
         ("file,a\nim/0.png,b\n", "too few to split 60/20/20; say which"),
@@ -142,7 +155,7 @@ def test_mistakes_in_other_files(tmp_path):
         manifest.load(tmp_path / "none.csv")
     path = write(tmp_path / "m.csv", ("a",), [("x",)] * 5)
     np.savez(tmp_path / "m.npz", features=np.eye(4))
-    with pytest.raises(UserError, match=r"m.csv: has 5 rows and m.npz features of 4"):
+    with pytest.raises(UserError, match="m.csv: has 5 rows below.* features of 4"):
         manifest.load(path)
     np.savez(tmp_path / "m.npz", features=np.eye(5), labels=np.arange(5))
     with pytest.raises(UserError, match=r"m.npz: has labels of its own beside m.csv"):
@@ -153,5 +166,5 @@ def test_mistakes_in_other_files(tmp_path):
     with pytest.raises(UserError, match=r"no column 'b' for label_fields, there are a"):
         manifest.load(path, label_fields=("b",))
     path.write_bytes("naïve".encode("latin-1"))
-    with pytest.raises(UserError, match=r"m.csv: cannot be read as a CSV table"):
+    with pytest.raises(UserError, match="m.csv: is no text in UTF-8.*; save it as CSV"):
         manifest.load(path)

@@ -137,7 +137,9 @@ def test_own_vectors_with_a_ragged_tree(run, capsys, tmp_path):
     for row in ("hmce", "ahmlc"):
         arguments = [*preset(f"npz/{row}"), f"--data_path={path}"]
         assert run(train, *arguments, f"--workdir={tmp_path}/{row}") == 0
-        assert "| frozen features |" in capsys.readouterr().out
+        assert "linear probe" in capsys.readouterr().out
+        text = (tmp_path / row / "report" / "report.md").read_text()
+        assert "| frozen features |" in text
 
 
 def test_wrong_settings_are_one_sentence(fails, tmp_path):

@@ -49,13 +49,13 @@ def test_leaks_and_lonely_classes_are_warned_of(run, capsys, tmp_path):
     text = capsys.readouterr().out
     for line in (
         "validation split is missing",
-        "1 examples occur in several splits, such as row 0, row 119: ",
-        "examples occur with different labels",
-        "groups (group) lie in several splits",
-        "1 classes have one row, which cannot be trained on and tested: z",
-        "1 classes have rows, but none for training: c1",
+        "examples that occur in several splits: 1, such as row 0, row 119; ",
+        "examples that occur with different labels",
+        "groups (group) that lie in several splits",
+        "classes of one row, which cannot be trained on and tested: 1, z",
+        "classes with rows, but none for training: 1, c1",
         "classes are unequal, 59 to 1",
-        "1 of 2 features are the same in all training rows",
+        "features that are the same in all training rows: 1 of 2",
     ):
         assert line in text, line
     assert "--dataset=npz" in text.splitlines()[-1]

@@ -120,6 +120,7 @@ def test_mistakes_say_what_to_do_next(fails, tmp_path):
           "f.csv", "--data_path")  # fmt: skip
     (tmp_path / "empty").mkdir()
     fails(train, [f"--data_path={tmp_path}/empty", where], "no folders with images")
+    fails(train, [f"--data_path={tmp_path}", where], f"--data_path={tmp_path}/f.npz")
     paint(tmp_path / "zoo", "a/1.png", "b/1.png")
     fails(train, [f"--data_path={tmp_path}/zoo", where], "too few to split")
     fails(
@@ -191,3 +192,17 @@ def test_every_family_has_presets_for_own_data(family, kind):
     assert len(presets) > 5
     assert all(preset.experiment.model == "auto" for preset in presets)
     assert OWN_DATA_DEFAULT.format(kind=kind) in PRESETS
+
+
+def test_many_rows_take_more_steps(tmp_path):
+    preset = PRESETS["class_hierarchies/npz/proxydr"].experiment
+    for rows, times in ((900, 1), (8000, 3), (40_000, 4)):
+        labels = np.array(["a", "b"])[np.arange(rows) % 2]
+        features = np.arange(2 * rows, dtype=np.float32).reshape(-1, 2)
+        path = make_npz(tmp_path / f"{rows}.npz", features=features, labels=labels)
+        chosen = dataclasses.replace(preset, data_path=str(path))
+        adapted = adapting.adapt(chosen, ())
+        assert adapted.num_steps == times * preset.num_steps
+        assert adapted.eval_every == times * preset.eval_every
+        given = adapting.adapt(chosen, ("num_steps",))
+        assert given.num_steps == preset.num_steps

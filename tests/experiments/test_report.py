@@ -54,6 +54,7 @@ def make_findings(tree, features, embeddings, *, num_test=30, names=None, hide=0
         "queries": num_test,
         "bootstrap_unit": "row",
         "learned": runs.summarize(measured),
+        "most_frequent": evaluation.most_frequent(data),
         "best_step": 20,
     }
     means = evaluation.mean_directions(embeddings, labels[:, -1], tree.num_classes)
@@ -332,6 +333,7 @@ const pca = await choose("plane", "PCA");
 const mark = document.getElementById("mark");
 mark.checked = false;
 const unmarked = await choose("mark", "on");
+document.querySelector("details:has(.term)").open = true;
 const term = document.querySelector(".term");
 term.focus();
 const tip = document.getElementById("tip");

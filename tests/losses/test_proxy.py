@@ -402,3 +402,28 @@ def test_what_is_wrong_is_named():
         losses.corr_loss(EMBEDDINGS, PROXIES, IDS[:, None])
     with pytest.raises(ValueError, match=r"where must have shape \(6,\)"):
         losses.cross_entropy_loss(logits, IDS, where=WHERE[:2])
+
+
+def test_cross_entropy_of_a_row_that_may_be_of_several_classes():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(5, 4)).astype(np.float32)
+    ids = np.array([2, -1, -1, -1, -1])
+    candidates = np.array(
+        [[0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0]], bool
+    )
+    where = np.array([True, True, True, True, False])
+    value, gradient = jax.jit(
+        jax.value_and_grad(
+            lambda logits: losses.cross_entropy_loss(
+                logits, ids, candidates=candidates, where=where
+            )
+        )
+    )(logits)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    # Rows 2 and 3 say nothing and row 4 is padding.
+    expected = -np.mean(np.log([shares[0, 2], shares[1, :2].sum()]))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert np.isfinite(gradient).all() and not np.any(gradient[2:])
+    assert (gradient[1, :2] < 0).all() and (gradient[1, 2:] > 0).all()
+    with pytest.raises(ValueError, match=r"candidates \(5, 3\)"):
+        losses.cross_entropy_loss(logits, ids, candidates=candidates[:, :3])

@@ -90,6 +90,21 @@ def test_nan_values_are_skipped():
     ) == bootstrap_interval(values, units=units)
 
 
+def test_columns_weigh_alike_however_many_values_they_have():
+    rng = np.random.default_rng(5)
+    values = np.stack([rng.normal(0, 1, 80), rng.normal(4, 1, 80)], axis=1)
+    whole = bootstrap_interval(values, num_resamples=400)
+    by_row = bootstrap_interval(values.mean(axis=1), num_resamples=400)
+    np.testing.assert_allclose(whole, by_row, rtol=1e-12)
+    values[20:, 1] = np.nan
+    found = bootstrap_interval(values, num_resamples=400)
+    assert found.mean == pytest.approx(np.nanmean(values, axis=0).mean())
+    assert found.low < found.mean < found.high
+    values[1:, 1] = np.nan
+    few = bootstrap_interval(values, num_resamples=400)
+    assert np.isfinite(few).all()
+
+
 def test_constant_and_degenerate_values():
     assert bootstrap_interval(np.full(7, 2.5)) == (2.5, 2.5, 2.5)
     assert np.isnan(bootstrap_interval(np.array([np.nan]))).all()
@@ -122,8 +137,8 @@ def test_wrong_input():
         seed_interval(values, confidence=1)
     with pytest.raises(UserError, match="num_resamples must be at least 1, found 0"):
         bootstrap_interval(values, num_resamples=0)
-    with pytest.raises(UserError, match=r"shape \[N\], found \(4, 1\)"):
-        bootstrap_interval(values[:, None])
+    with pytest.raises(UserError, match=r"shape \[N\] or \[N, L\], found \(4, 1, 1\)"):
+        bootstrap_interval(values[:, None, None])
 
 
 def test_two_way_interval_with_one_seed_is_the_cluster_bootstrap():

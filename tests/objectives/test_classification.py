@@ -447,3 +447,25 @@ def test_a_scale_that_overflows_ends_training():
 def test_an_absurd_learning_rate_ends_training():
     with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+; a sm"):
         train(make(method="softmax"), learning_rate=1e38)
+
+
+# Unknown leaves.
+
+
+def test_a_row_known_to_an_inner_node_teaches_that_node():
+    objective = make(method="normface", scale=5.0)
+    params, state = objective.init(KEY, jnp.zeros((1, 1, DIM)))
+    labels = LABELS.copy()
+    labels[0] = [TREE.labels_of(IDS[:1])[0, 0], -1]
+    loss, _ = jax.jit(
+        lambda labels: objective.apply(
+            params, state, EMBEDDINGS, labels, key=KEY, where=WHERE, axis_name=None
+        )
+    )(labels)
+    scores = np.asarray(objective.scores(params, state, FLAT), np.float64)
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    counted = [
+        shares[row, :2].sum() if row < VIEWS else shares[row, FLAT_IDS[row]]
+        for row in np.flatnonzero(FLAT_WHERE & (FLAT_IDS >= 0))
+    ]
+    np.testing.assert_allclose(loss, -np.mean(np.log(counted)), rtol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hierjax import models, objectives
+from hierjax.errors import UserError
 from hierjax.training import Config, create_state, make_optimizer
 from hierjax.training.checkpoints import Checkpoints
 
@@ -64,3 +65,24 @@ def test_the_state_may_change_while_it_is_being_saved(tmp_path, states):
     found = checkpoints.restore(states[0])
     checkpoints.close()
     assert_identical(found[0], states[1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("RESOURCE_EXHAUSTED: Error writing"), OSError(28, "No space left")],
+)
+def test_a_full_disk_is_said_in_a_sentence(tmp_path, states, monkeypatch, error):
+    checkpoints = Checkpoints(tmp_path)
+
+    def fail(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints._manager, "save", fail)
+        match = f"{tmp_path}: no space left for a checkpoint; make room"
+        with pytest.raises(UserError, match=match):
+            checkpoints.save(1, states[1], states[2], {})
+        error = ValueError("a bug")
+        with pytest.raises(ValueError, match="a bug"):
+            checkpoints.save(1, states[1], states[2], {})
+    checkpoints.close()
