@@ -81,7 +81,8 @@ def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     name = "hierarchical_digits/ghmlc_mean"
     arguments = [workdir, *preset(name), "--set=width=4"]
     assert run(train, *arguments) == 0
-    text = capsys.readouterr().out
+    assert "linear probe" in capsys.readouterr().out
+    text = (tmp_path / "w" / "report" / "report.md").read_text()
     assert "| frozen features |" in text and "| probe/class_name |" in text
     results = read_json(tmp_path / "w" / "results.json")
     first = results["probes"]["measures"]
