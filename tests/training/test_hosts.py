@@ -45,7 +45,7 @@ def test_two_processes_equal_one(tmp_path):
     ]
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [p.returncode for p in processes] == [0, 0], outputs
-    assert "knn/family" in outputs[0][0] and "knn/family" not in outputs[1][0]
+    assert "index.html" in outputs[0][0] and "index.html" not in outputs[1][0]
     alone = start(tmp_path / "one")
     output = alone.communicate(timeout=300)
     assert alone.returncode == 0, output
