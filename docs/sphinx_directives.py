@@ -2,7 +2,7 @@
 
 ``{api} MODULE`` lists every public name of a module, ``{picture} NAME`` draws a picture
 of `pictures.PICTURES`, ``{commands}`` lists all commands and their flags, ``{fields}``
-the fields of `experiments.experiment.Experiment`, and ``{presets}`` the presets.
+the fields of an experiment, and ``{presets}`` the presets.
 """
 
 import dataclasses
@@ -20,9 +20,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from experiments import completion, help_text
-from experiments.experiment import Experiment
-from experiments.presets import PRESETS
+from experiments import completion
+from experiments.cli import help_text
+from experiments.papers import PRESETS
+from experiments.settings.experiment import Experiment
 from hierjax import training
 
 
@@ -55,7 +56,7 @@ def public_names(module: types.ModuleType) -> list[str]:
 def _documentation(module: str, name: str, value: object) -> list[str]:
     full = f"{module}.{name}"
     if inspect.ismodule(value):
-        return [f".. automodule:: {full}", "   :members:"]
+        return [f".. automodule:: {value.__name__}", "   :members:"]
     if inspect.isclass(value):
         # Linen adds what it needs to every module.
         return [f".. autoclass:: {full}", "   :members:", "   :exclude-members: setup"]

@@ -6,8 +6,10 @@ import re
 import numpy as np
 from absl import flags
 
-from experiments import command_line, document
-from experiments.comparison import (
+from experiments.cli import command_line
+from experiments.report import document
+from experiments.report.compare_page import render
+from experiments.report.comparison import (
     Run,
     best,
     difference,
@@ -16,9 +18,8 @@ from experiments.comparison import (
     term_key,
     warnings,
 )
-from experiments.document import Bullets, Heading, Paragraph, Part, Table
-from experiments.glossary import FIRST
-from experiments.report.compare_page import render
+from experiments.report.document import Bullets, Heading, Paragraph, Part, Table
+from experiments.report.glossary import FIRST
 from hierjax.errors import UserError
 
 _NOTE = (

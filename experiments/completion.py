@@ -11,9 +11,9 @@ import importlib
 import pkgutil
 
 import experiments
-from experiments import command_line, help_text
-from experiments.experiment import OWN_FILES, Experiment
-from experiments.presets import PRESETS
+from experiments.cli import command_line, help_text
+from experiments.papers import PRESETS
+from experiments.settings.experiment import OWN_FILES, Experiment
 from hierjax import data
 
 _SCRIPT = """\

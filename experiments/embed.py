@@ -6,8 +6,10 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments import command_line, new_data, runs
-from experiments.experiment import load_data
+from experiments.cli import command_line
+from experiments.runs import new_data
+from experiments.runs.workdir import read_experiment
+from experiments.settings.experiment import load_data
 from hierjax.errors import UserError
 
 
@@ -42,7 +44,7 @@ def main() -> None:
     if values.data_path:
         rows = new_data.read(pathlib.Path(values.data_path), model)
     else:
-        rows = new_data.of_dataset(load_data(runs.read_experiment(workdir)), model)
+        rows = new_data.of_dataset(load_data(read_experiment(workdir)), model)
     embeddings = rows.embeddings
     found = model.classify(embeddings, threshold=values.threshold)
     paths = ["/".join(path) for path in model.hierarchy.decode(found.labels)]

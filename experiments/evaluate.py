@@ -4,7 +4,8 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line, runs
+from experiments.cli import command_line
+from experiments.runs import measuring
 from hierjax.errors import UserError
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     """Write ``results.json`` and the report of a run."""
     if not flags.FLAGS.workdir:
         raise UserError("--workdir is missing: the folder of a run")
-    runs.evaluate(
+    measuring.evaluate(
         pathlib.Path(flags.FLAGS.workdir),
         augmented_probe=flags.FLAGS.augmented_probe,
     )

@@ -4,7 +4,8 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line, new_data
+from experiments.cli import command_line
+from experiments.runs import new_data
 from hierjax import inference
 from hierjax.errors import UserError
 

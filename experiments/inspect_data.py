@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
-from experiments import command_line
-from experiments.experiment import load_data
+from experiments.cli import command_line
 from experiments.report.points import label_path, row_name
+from experiments.settings.experiment import load_data
 from hierjax import data
 from hierjax.data.inspection import Inspection, Level, Node, inspect
 

@@ -4,20 +4,8 @@ import pathlib
 
 from absl import flags
 
-from experiments import (
-    aggregate,
-    class_aggregate,
-    class_render,
-    command_line,
-    document,
-    figures,
-    probe_render,
-    render,
-)
-from experiments.experiment import describe_hardware
-from experiments.jobs import Jobs
-from experiments.runs import read_json, write_json
-from experiments.tables import (
+from experiments.cli import command_line
+from experiments.papers.tables import (
     SCALES,
     TABLES,
     Block,
@@ -26,6 +14,18 @@ from experiments.tables import (
     cell_rows,
     cell_seeds,
 )
+from experiments.report import document
+from experiments.runs.files import read_json, write_json
+from experiments.settings.experiment import describe_hardware
+from experiments.tables import (
+    aggregate,
+    class_aggregate,
+    class_render,
+    figures,
+    probe_render,
+    render,
+)
+from experiments.tables.jobs import Jobs
 from hierjax.errors import UserError
 
 # How the numbers of a table are put together and how they are shown.

@@ -4,8 +4,9 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line, dry_run, runs
-from experiments.presets import PRESETS
+from experiments.cli import command_line
+from experiments.papers import PRESETS
+from experiments.runs import dry_run, measuring
 from hierjax import training
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         dry_run.dry_run(experiment, num_devices=values.num_devices)
         return
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
-    runs.train(
+    measuring.train(
         experiment,
         workdir,
         command_line.explicit_flags(),

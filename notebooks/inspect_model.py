@@ -33,9 +33,10 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import hierjax
-from experiments import runs
-from experiments.experiment import load_data
-from experiments.presets import PRESETS
+from experiments.papers import PRESETS
+from experiments.runs import measuring
+from experiments.runs.workdir import read_experiment
+from experiments.settings.experiment import load_data
 from hierjax import evaluation, metrics, plotting
 
 # %% tags=["parameters"]
@@ -46,9 +47,9 @@ NUM_STEPS = 300
 # %% [markdown]
 # ## A run
 #
-# `runs.train` is what `python -m experiments.train` calls. HMCE is told of the tree, so
-# that finding it again is no discovery. `class_hierarchies/npz/proxydr` is told of the
-# digits only: try it for comparison.
+# `measuring.train` is what `python -m experiments.train` calls. HMCE is told of the
+# tree, so that finding it again is no discovery. `class_hierarchies/npz/proxydr` is
+# told of the digits only: try it for comparison.
 
 # %%
 PATHS = (
@@ -70,7 +71,7 @@ def train_on_digits(folder):
         measured="embeddings",
         num_steps=NUM_STEPS,
     )
-    runs.train(experiment, folder / "run", f"--experiment={PRESET}\n")
+    measuring.train(experiment, folder / "run", f"--experiment={PRESET}\n")
     return folder / "run"
 
 
@@ -84,7 +85,7 @@ workdir = pathlib.Path(WORKDIR or train_on_digits(pathlib.Path(tempfile.mkdtemp(
 
 # %%
 model = hierjax.load(workdir)
-experiment = runs.read_experiment(workdir)
+experiment = read_experiment(workdir)
 dataset = load_data(dataclasses.replace(experiment, standardize=False, pca=0))
 tree = model.hierarchy
 split = "test" if "test" in dataset.splits else "validation"

@@ -35,11 +35,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import experiments
-from experiments.experiment import load_data
-from experiments.methods import fit, whole_tuples
-from experiments.presets import PRESETS
-from experiments.runs import read_json
-from experiments.tables import TABLES, scaled_experiment
+from experiments.papers import PRESETS
+from experiments.papers.tables import TABLES, scaled_experiment
+from experiments.runs.files import read_json
+from experiments.settings.experiment import load_data
+from experiments.settings.methods import fit, whole_tuples
 from hierjax import evaluation, metrics
 from hierjax.errors import MissingDataError
 

@@ -1,13 +1,13 @@
 """The self-contained page that shows runs side by side."""
 
-from experiments.comparison import (
+from experiments.report.comparison import (
     Run,
     difference,
     differing_fields,
     term_key,
     warnings,
 )
-from experiments.glossary import TERMS, term_of
+from experiments.report.glossary import TERMS, term_of
 from experiments.report.page import axis_of, cell, templates
 
 

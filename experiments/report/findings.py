@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from experiments.experiment import Experiment
+from experiments.settings.experiment import Experiment
 from hierjax.data import Dataset
 from hierjax.evaluation import Evaluation
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import jinja2
 import numpy as np
 
-from experiments.experiment import Experiment
-from experiments.glossary import LOWER, TERMS, term_of
 from experiments.report.findings import Findings
+from experiments.report.glossary import LOWER, TERMS, term_of
 from experiments.report.pictures import file_uri, kind_of, row_picture
 from experiments.report.points import label_path, map_data, row_name
 from experiments.report.summary import accuracies, remarks
+from experiments.settings.experiment import Experiment
 from hierjax import evaluation
 from hierjax.hierarchy import Hierarchy
 

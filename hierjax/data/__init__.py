@@ -1,22 +1,10 @@
 """Data sets as arrays with a label tree, ways to change them, and batch samplers."""
 
-from hierjax.data import (
-    cifar100,
-    digits,
-    folder,
-    gm_notes,
-    hierarchical_mnist,
-    image_sets,
-    manifest,
-    modelnet40,
-    npz,
-    prepared_sets,
-    psb,
-    transforms,
-    tut2016,
-)
+from hierjax.data import transforms
 from hierjax.data.augmentation import AUGMENTATIONS
 from hierjax.data.dataset import Dataset
+from hierjax.data.own import folder, manifest, npz, tfds_sets
+from hierjax.data.own.tree_files import read_hierarchy
 from hierjax.data.registry import LOADERS, find_loader, load
 from hierjax.data.samplers import (
     BalancedSampler,
@@ -26,7 +14,16 @@ from hierjax.data.samplers import (
     UniformSampler,
     make_sampler,
 )
-from hierjax.data.tree_files import read_hierarchy
+from hierjax.data.sets import (
+    cifar100,
+    digits,
+    gm_notes,
+    hierarchical_mnist,
+    image_sets,
+    modelnet40,
+    psb,
+    tut2016,
+)
 
 __all__ = [
     "AUGMENTATIONS",
@@ -49,7 +46,7 @@ __all__ = [
     "manifest",
     "modelnet40",
     "npz",
-    "prepared_sets",
+    "tfds_sets",
     "psb",
     "read_hierarchy",
     "transforms",

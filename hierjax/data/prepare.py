@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-from hierjax.data.image_builders import BUILDERS
+from hierjax.data.building.image_builders import BUILDERS
 from hierjax.errors import MissingDataError, UserError
 
 DOWNLOADED = ("cifar100", "mnist")

@@ -6,21 +6,18 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hierjax.data import (
+from hierjax.data.dataset import Dataset
+from hierjax.data.own import folder, manifest, npz, tfds_sets
+from hierjax.data.sets import (
     cifar100,
     digits,
-    folder,
     gm_notes,
     hierarchical_mnist,
     image_sets,
-    manifest,
     modelnet40,
-    npz,
-    prepared_sets,
     psb,
     tut2016,
 )
-from hierjax.data.dataset import Dataset
 from hierjax.errors import MissingDataError, UserError
 
 
@@ -60,9 +57,7 @@ LOADERS = {
     "modelnet40": Loader(modelnet40.load, "data_dir", has_protocols=True),
     "npz": Loader(npz.load, "data_path", options=("hierarchy",)),
     "psb": Loader(psb.load, "data_dir", has_protocols=True),
-    "tfds": Loader(
-        functools.partial(prepared_sets.load, ""), "data_dir", options=OPTIONS
-    ),
+    "tfds": Loader(functools.partial(tfds_sets.load, ""), "data_dir", options=OPTIONS),
     "tut2016": Loader(tut2016.load, "data_dir", has_protocols=True, has_folds=True),
 } | {
     name: Loader(functools.partial(image_sets.load, name), "data_dir", has_seed=True)
@@ -79,7 +74,7 @@ def find_loader(name: str) -> Loader:
     """
     kind, colon, prepared = name.partition(":")
     if kind == "tfds" and colon:
-        read = functools.partial(prepared_sets.load, prepared)
+        read = functools.partial(tfds_sets.load, prepared)
         return LOADERS[kind]._replace(load=read)
     if name not in LOADERS:
         nearest = difflib.get_close_matches(name, LOADERS, n=1, cutoff=0)[0]

@@ -5,7 +5,8 @@ import sys
 import pytest
 from absl import flags
 
-from experiments import command_line, report
+from experiments import report
+from experiments.cli import command_line
 from experiments.report import points
 
 

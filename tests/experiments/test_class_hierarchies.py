@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import evaluate, experiment, methods, train
-from experiments.presets import PRESETS, class_hierarchies
-from experiments.runs import read_json
+from experiments import evaluate, train
+from experiments.papers import PRESETS, class_hierarchies
+from experiments.runs.files import read_json
+from experiments.settings import experiment, methods
 from hierjax import training
 from hierjax.data.prepare import prepare
 from tests.experiments.test_train import make_npz

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import compare, comparison, train
+from experiments import compare, train
+from experiments.report import comparison
 from hierjax import metrics
 from tests.experiments.browser import ask
 from tests.experiments.test_train import make_npz

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from experiments import document
-from experiments.document import Bullets, Heading, Paragraph, Table
+from experiments.report import document
+from experiments.report.document import Bullets, Heading, Paragraph, Table
 
 PARTS = [
     Heading("A & B_1"),

@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 
-from experiments import completion, embed, help_text, train
-from experiments.experiment import load_data
-from experiments.methods import fit, rehearse
-from experiments.presets import PRESETS, QUICKSTART
+from experiments import completion, embed, train
+from experiments.cli import help_text
+from experiments.papers import PRESETS, QUICKSTART
+from experiments.settings.experiment import load_data
+from experiments.settings.methods import fit, rehearse
 from hierjax import training
 
 

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import evaluate, figures, methods, reproduce, train
-from experiments.experiment import Experiment, load_data
-from experiments.jobs import Jobs
-from experiments.presets import PRESETS, hierarchical_contrastive, own_data
-from experiments.runs import read_json
-from experiments.tables import TABLES, cell_rows, scaled_experiment, trials
+from experiments import evaluate, reproduce, train
+from experiments.papers import PRESETS, hierarchical_contrastive, own_data
+from experiments.papers.tables import TABLES, cell_rows, scaled_experiment, trials
+from experiments.runs.files import read_json
+from experiments.settings import methods
+from experiments.settings.experiment import Experiment, load_data
+from experiments.tables import figures
+from experiments.tables.jobs import Jobs
 from hierjax import training
 from tests.experiments.test_train import make_npz
 

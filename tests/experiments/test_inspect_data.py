@@ -5,7 +5,7 @@ import pytest
 
 from experiments import inspect_data
 from hierjax.data.inspection import Node
-from tests.data.test_folder import zoo
+from tests.data.own.test_folder import zoo
 from tests.experiments.test_train import make_npz
 
 

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import adapting, experiment, train
-from experiments.presets import OWN_DATA_DEFAULT, PRESETS, own_data
-from experiments.runs import read_json
+from experiments import train
+from experiments.papers import OWN_DATA_DEFAULT, PRESETS, own_data
+from experiments.runs.files import read_json
+from experiments.settings import adapting, experiment
 from hierjax.data import Dataset
 from hierjax.hierarchy import Hierarchy
-from tests.data.test_folder import paint
+from tests.data.own.test_folder import paint
 from tests.experiments.test_train import make_npz
 
 SHORT = ["--num_steps=4", "--set=eval_every=2", "--num_devices=1"]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import glossary, report, runs
-from experiments.experiment import Experiment
-from experiments.report import page, points
+from experiments import report
+from experiments.report import glossary, page, points
+from experiments.runs import measuring
+from experiments.settings.experiment import Experiment
 from hierjax import Hierarchy, evaluation
 from hierjax.data import Dataset
 from tests.experiments.browser import ask
@@ -53,7 +54,7 @@ def make_findings(tree, features, embeddings, *, num_test=30, names=None, hide=0
         "split": "test",
         "queries": num_test,
         "bootstrap_unit": "row",
-        "learned": runs.summarize(measured),
+        "learned": measuring.summarize(measured),
         "most_frequent": evaluation.most_frequent(data),
         "best_step": 20,
     }
@@ -278,7 +279,7 @@ def test_every_measure_is_explained(hostile):
         key, rest = glossary.term_of(measure)
         assert key in glossary.TERMS, measure
         assert rest == "" or measure.endswith(rest)
-    results = findings.results | {"classes": runs.summarize_classes(classes)}
+    results = findings.results | {"classes": measuring.summarize_classes(classes)}
     shown = Page(
         page.render(hostile[0], dataclasses.replace(findings, results=results), ())
     )

@@ -7,10 +7,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import class_render, document, render, reproduce, tables
-from experiments.presets import PRESETS
-from experiments.runs import read_json
-from experiments.tables import rank_based
+from experiments import reproduce
+from experiments.papers import PRESETS, rank_based_tables, tables
+from experiments.report import document
+from experiments.runs.files import read_json
+from experiments.tables import class_render, render
 from hierjax import metrics
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -136,7 +137,9 @@ def test_every_trained_row_has_the_same_number_of_trials():
     for table in tables.TABLES.values():
         for row in table.rows:
             if table.measured == "neighbors":
-                trials = rank_based.NUM_TRIALS if row.fields["loss"] != "none" else 4
+                trials = (
+                    rank_based_tables.NUM_TRIALS if row.fields["loss"] != "none" else 4
+                )
             elif row.fields["loss"] in ("none", "untrained"):
                 trials = 1
             else:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import evaluate, train
-from experiments.presets import PRESETS
+from experiments.papers import PRESETS
 
 SMALL = ["--num_steps=40", "--set=eval_every=20", "--num_devices=1"]
 

@@ -1,0 +1,1 @@
+"""What the commands share: flags, help, and how a command fails."""

@@ -1,0 +1,282 @@
+"""Flags shared by the commands, and how a command fails: one sentence, exit code 2."""
+
+import dataclasses
+import difflib
+import errno
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from experiments.cli import help_text
+from experiments.papers import (
+    OWN_DATA_DEFAULT,
+    PRESETS,
+    QUICKSTART,
+    fields_on_other_data,
+    own_data,
+)
+from experiments.settings.adapting import adapt
+from experiments.settings.experiment import OWN_FILES, Experiment
+from hierjax import data
+from hierjax.errors import UserError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_PATHS = ("data_dir", "data_path", "hierarchy")
+_OF_A_LAUNCH = (
+    "workdir",
+    "list",
+    "dry_run",
+    "coordinator_address",
+    "num_processes",
+    "process_id",
+)
+_DATA = ("dataset", "label_fields", "image_size", *_PATHS)
+_OVERRIDES = ("seed", "num_steps", "batch_size", "learning_rate", *_DATA)
+
+
+def define_experiment_flags() -> None:
+    """Flags that choose an experiment; those left out keep the preset's value."""
+    flags.DEFINE_string("experiment", QUICKSTART, "Name of the preset to start from.")
+    flags.DEFINE_bool("list", False, "List the presets with a line each, and stop.")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Build everything, run a few steps, print shapes, memory and time, and stop.",
+    )
+    flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<preset>.")
+    flags.DEFINE_integer("num_devices", None, "Local devices to use; default all.")
+    flags.DEFINE_integer("seed", None, "Seed of weights, batches and noise.")
+    flags.DEFINE_integer("num_steps", None, "Training steps.")
+    flags.DEFINE_integer("batch_size", None, "Examples a step over all devices.")
+    flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
+    define_data_flags()
+    flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
+
+
+def define_data_flags() -> None:
+    """Flags that say which data, and how to read the user's own."""
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Data set by name; folder, csv, npz or tfds:<name> for your own.",
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of downloaded data.")
+    flags.DEFINE_string(
+        "data_path", None, "Your own data: a folder, a .csv table or an .npz file."
+    )
+    flags.DEFINE_string("hierarchy", None, "Your own label tree: .csv, .nwk or .txt.")
+    flags.DEFINE_string(
+        "label_fields", None, "Label columns of csv or tfds data, coarsest first: a,b."
+    )
+    flags.DEFINE_integer(
+        "image_size", None, "Side of images, or mel bands, read from files."
+    )
+
+
+def define_host_flags() -> None:
+    """Flags of a run on several hosts: the same command on each, but for the id."""
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, or auto on TPU pods and SLURM; default one process.",
+    )
+    flags.DEFINE_integer("num_processes", None, "Processes of the run.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The known name most like ``name``."""
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+
+
+def experiment_from_flags() -> tuple[str, Experiment]:
+    """The experiment after all overrides, which are printed, and a name for its run.
+
+    The name is the preset's with every override, so that different runs have different
+    default workdirs.
+    """
+    values = flags.FLAGS
+    name = values.experiment
+    overrides = _given(_OVERRIDES)
+    for text in values.set:
+        key, value = _parse_setting(text)
+        if key in overrides:
+            raise UserError(f"--set {text}: {key} is given twice")
+        overrides[key] = value
+    if name not in PRESETS:
+        raise UserError(
+            f"--experiment: unknown preset {name!r}, did you mean "
+            f"{nearest(name, list(PRESETS))!r}? --list prints all"
+        )
+    dataset = overrides.get("dataset") or _dataset_of_path(
+        overrides.get("data_path"), PRESETS[name].experiment.dataset
+    )
+    kind = own_data.kind_of(dataset)
+    if not values["experiment"].present and kind in own_data.KINDS:
+        name = OWN_DATA_DEFAULT.format(kind=kind)
+        print(f"experiment: {name}")
+    preset = PRESETS[name].experiment
+    if kind != own_data.kind_of(preset.dataset):
+        adapted = fields_on_other_data(name, dataset)
+        preset = dataclasses.replace(preset, **adapted)
+        for key in sorted(adapted.keys() - overrides.keys()):
+            print(f"for {dataset}: {key} = {adapted[key]!r}")
+    if dataset != preset.dataset:
+        overrides["dataset"] = dataset
+    _check_data_path(overrides, dataset)
+    _make_absolute(overrides)
+    experiment = dataclasses.replace(preset, **overrides)
+    for key, value in overrides.items():
+        print(f"override: {key} = {getattr(experiment, key)!r}")
+        if value != getattr(preset, key):
+            shown = pathlib.Path(value).name if key in _PATHS else value
+            name += f",{key}={shown}"
+    return name, adapt(experiment, overrides)
+
+
+def data_from_flags() -> Experiment:
+    """An experiment of which only the data are chosen, by the flags of data."""
+    given = _given(_DATA)
+    default = Experiment().dataset
+    dataset = given.get("dataset") or _dataset_of_path(given.get("data_path"), default)
+    _check_data_path(given, dataset)
+    _make_absolute(given)
+    return Experiment(**given | {"dataset": dataset})
+
+
+def _given(names: Sequence[str]) -> dict[str, object]:
+    """Values of the flags that are set."""
+    values = flags.FLAGS
+    return {key: values[key].value for key in names if values[key].value is not None}
+
+
+def _make_absolute(given: dict) -> None:
+    for key in _PATHS:
+        if given.get(key):
+            given[key] = str(pathlib.Path(given[key]).resolve())
+
+
+def _check_data_path(given: dict, dataset: str) -> None:
+    readers = [
+        *(of for of, loader in data.LOADERS.items() if loader.place == "data_path"),
+        *OWN_FILES,
+    ]
+    if "data_path" in given and dataset not in readers:
+        raise UserError(
+            f"--data_path is read by --dataset={', '.join(readers)}, got {dataset}"
+        )
+
+
+def _dataset_of_path(path: str | None, preset: str) -> str:
+    """The data set that ``--data_path`` is, or else the preset's."""
+    if path is None or preset in OWN_FILES:
+        return preset
+    place = pathlib.Path(path)
+    if place.is_dir():
+        return "folder"
+    kinds = {".npz": "npz", ".csv": "csv", ".tsv": "csv"}
+    if place.suffix.lower() not in kinds:
+        raise UserError(
+            f"--data_path {path}: "
+            + ("no such folder" if not place.exists() else "of an unknown kind")
+            + f"; accepted are a folder and files {', '.join(kinds)}"
+        )
+    return kinds[place.suffix.lower()]
+
+
+def _parse_setting(text: str) -> tuple[str, object]:
+    """``key=value`` with the value in the field's type."""
+    key, equals, value = text.partition("=")
+    fields = {field.name: field.type for field in dataclasses.fields(Experiment)}
+    if not equals:
+        raise UserError(f"--set {text}: expected key=value")
+    if key not in fields:
+        raise UserError(
+            f"--set {text}: no field {key!r}, did you mean "
+            f"{nearest(key, list(fields))!r}?"
+        )
+    kind = fields[key]
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"--set {text}: {key} takes true or false")
+        return key, value.lower() == "true"
+    try:
+        return key, kind(value)
+    except ValueError:
+        raise UserError(
+            f"--set {text}: {key} takes a value of type {kind.__name__}"
+        ) from None
+
+
+def explicit_flags() -> str:
+    """The flags given on the command line, a line each, for ``--flagfile``."""
+    lines = []
+    own = flags.FLAGS.get_flags_for_module(sys.modules[__name__])
+    for flag in own:
+        if flag.present and flag.name not in _OF_A_LAUNCH:
+            values = flag.value if isinstance(flag.value, list) else [flag.value]
+            lines += [f"--{flag.name}={value}" for value in values]
+    return "\n".join(lines) + "\n"
+
+
+def run(
+    main: Callable[..., None],
+    define_flags: Callable[[], None],
+    *,
+    arguments: bool = False,
+) -> None:
+    """Define and parse the flags and run ``main``.
+
+    A user's mistake is one line on standard error and exit code 2.
+
+    Args:
+      main: what to run.
+      define_flags: defines the command's flags.
+      arguments: call ``main`` with the list of the arguments that are no flags; else
+        such arguments are refused.
+    """
+    define_flags()
+
+    def parse(argv):
+        if set(argv) & set(help_text.ASKING):
+            print(help_text.render(sys.modules[main.__module__]))
+            sys.exit(0)
+        app.define_help_flags()
+        try:
+            left = flags.FLAGS(argv)
+        except flags.UnrecognizedFlagError as error:
+            known = nearest(error.flagname, list(flags.FLAGS))
+            _fail(f"unknown flag --{error.flagname}, did you mean --{known}?")
+        except flags.Error as error:
+            _fail(error)
+        if not flags.FLAGS["verbosity"].present:
+            # Orbax reports every step of a save at level INFO.
+            logging.set_verbosity(logging.WARNING)
+        if len(left) > 1 and not arguments:
+            _fail(f"unexpected argument {left[1]!r}; options start with --")
+        return left
+
+    def guarded(argv):
+        try:
+            main(argv[1:]) if arguments else main()
+        except UserError as error:
+            _fail(error)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _fail(
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
+                "make room, then give the same command again"
+            )
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command continues the run", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(error: Exception | str) -> None:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,181 @@
+"""Finished runs side by side: what differs, and what the differences are worth."""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from experiments.report.glossary import HIGHER, TERMS, term_of
+from experiments.runs.files import PER_QUERY, read_json
+from hierjax import evaluation, metrics, training
+from hierjax.data.reading.archives import read_arrays
+from hierjax.errors import UserError
+
+_OF_THE_RUN = ("learned", "untrained", "input")
+_OTHER_PARTS = ("probes", "classes")
+_DATA_FIELDS = ("dataset", "data_path", "hierarchy", "protocol", "fold")
+_SAME_QUERIES = ("rows", "units", "labels")
+_NUM_RESAMPLES = 2000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    Attributes:
+      name: what it is called in tables.
+      config: content of ``config.json``.
+      results: content of ``results.json``.
+      measures: name to value and interval: those of the learned embedding, or of the
+        input where nothing was learned, and ``probes/...`` and ``classes/...``.
+      per_query: names of `measures` to ``[Q]``, and ``rows``, ``units`` and ``labels``
+        of the queries; empty where the run kept none.
+      records: of the training, possibly none.
+    """
+
+    name: str
+    config: dict
+    results: dict
+    measures: dict[str, dict]
+    per_query: dict[str, np.ndarray]
+    records: list[dict]
+
+
+def load_run(workdir: pathlib.Path, name: str) -> Run:
+    """Read a run from its workdir.
+
+    Raises:
+      UserError: it holds no evaluated run, or one of its files is damaged.
+    """
+    content = {}
+    for file in ("config.json", "results.json"):
+        path = workdir / file
+        if not path.exists():
+            raise UserError(
+                f"{workdir} holds no evaluated run: {file} is missing; run "
+                f"python -m experiments.evaluate --workdir={workdir}"
+            )
+        try:
+            content[file] = dict(read_json(path))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is damaged: {error}; evaluate again") from None
+    results = content["results.json"]
+    main = next((part for part in _OF_THE_RUN if part in results), None)
+    if main is None:
+        raise UserError(f"{workdir / 'results.json'} holds no measures; evaluate again")
+    measures = dict(results[main]["measures"])
+    for part in _OTHER_PARTS:
+        found = results.get(part, {}).get("measures", {})
+        measures |= {f"{part}/{measure}": entry for measure, entry in found.items()}
+    curves = workdir / "metrics.jsonl"
+    return Run(
+        name,
+        content["config.json"],
+        results,
+        measures,
+        _read_per_query(workdir / PER_QUERY, main),
+        training.read_records(curves) if curves.exists() else [],
+    )
+
+
+def _read_per_query(path: pathlib.Path, main: str) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        arrays = read_arrays(path)
+    except UserError as error:
+        raise UserError(f"{error}; evaluate the run again") from None
+    return {key.removeprefix(f"{main}/"): values for key, values in arrays.items()}
+
+
+def same_queries(first: Run, second: Run) -> bool:
+    """Whether both runs kept values of the same rows of the same data set."""
+    if not (first.per_query and second.per_query):
+        return False
+    return all(
+        first.config.get(field) == second.config.get(field) for field in _DATA_FIELDS
+    ) and all(
+        np.array_equal(first.per_query[key], second.per_query[key])
+        for key in _SAME_QUERIES
+    )
+
+
+def differing_fields(runs: list[Run]) -> dict[str, list]:
+    """The fields of the configuration that differ, with the value in every run."""
+    fields = dict.fromkeys(field for run in runs for field in run.config)
+    found = {field: [run.config.get(field) for run in runs] for field in fields}
+    return {
+        field: values
+        for field, values in found.items()
+        if any(value != values[0] for value in values)
+    }
+
+
+def warnings(runs: list[Run]) -> list[str]:
+    """What keeps runs from being compared query by query, a sentence each."""
+    first, found = runs[0], []
+    for run in runs[1:]:
+        about = f"{run.name} and {first.name}"
+        fields = [f for f in _DATA_FIELDS if run.config.get(f) != first.config.get(f)]
+        if fields:
+            found.append(f"{about} differ in {', '.join(fields)}")
+        elif run.results["split"] != first.results["split"]:
+            found.append(f"{about} are measured on different splits")
+        elif not (run.per_query and first.per_query):
+            missing = run.name if first.per_query else first.name
+            found.append(f"{missing} kept no values of single queries: evaluate again")
+        elif not same_queries(first, run):
+            found.append(f"{about} have different queries")
+    return [f"{text}; no paired test." for text in dict.fromkeys(found)]
+
+
+@functools.lru_cache(maxsize=4096)
+def difference(first: Run, second: Run, measure: str) -> metrics.Interval | None:
+    """Mean of ``second - first`` over queries with its 95 % bootstrap interval.
+
+    Paired: the same queries, drawn together, by units. None where the queries are not
+    the same or the measure is no mean over them.
+    """
+    if not same_queries(first, second):
+        return None
+    if measure not in first.per_query or measure not in second.per_query:
+        return None
+    return metrics.bootstrap_interval(
+        evaluation.values_of(second.per_query, measure)
+        - evaluation.values_of(first.per_query, measure),
+        units=first.per_query["units"],
+        num_resamples=_NUM_RESAMPLES,
+    )
+
+
+def term_key(measure: str) -> str:
+    """The key of the measure's explanation."""
+    part, _, rest = measure.partition("/")
+    return term_of(rest if part in _OTHER_PARTS else measure)[0]
+
+
+def best(runs: list[Run], measure: str) -> int | None:
+    """The run that is better than every other one by the paired intervals.
+
+    Returns:
+      Its place, or None where no direction is better, or any interval between it and
+      another run is missing or includes 0.
+    """
+    term = TERMS.get(term_key(measure))
+    if term is None or not term.better or len(runs) < 2:
+        return None
+    values = [run.measures.get(measure, {}).get("value") for run in runs]
+    if any(value is None for value in values):
+        return None
+    sign = 1 if term.better == HIGHER else -1
+    leader = max(range(len(runs)), key=lambda k: sign * values[k])
+    for k, run in enumerate(runs):
+        if k != leader:
+            found = difference(run, runs[leader], measure)
+            if found is None:
+                return None
+            nearest = found.low if sign > 0 else -found.high
+            if not nearest > 0:
+                return None
+    return leader

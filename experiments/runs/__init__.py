@@ -1,0 +1,1 @@
+"""Runs in their workdirs: training, measuring, probing, new data."""

@@ -1,0 +1,1 @@
+"""Reading files: images, recordings, archives, prepared sets, and a cache of them."""
