@@ -32,6 +32,16 @@ def pmean(x: jax.Array, axis_name: str | None) -> jax.Array:
     return x if is_alone(axis_name) else lax.pmean(x, axis_name)
 
 
+def agreed(x: jax.Array, axis_name: str | None) -> jax.Array:
+    """``x``, which every device has computed from the same gathered rows.
+
+    ``shard_map`` with ``check_vma=True`` does not see that the copies are one value: it
+    would let none of them out as replicated and add up their gradients. Their mean is
+    the same value, and its gradient is one copy's, in every kind of mapping.
+    """
+    return pmean(x, axis_name)
+
+
 def pmin(x: jax.Array, axis_name: str | None) -> jax.Array:
     """Smallest ``x`` over the axis; has no gradient."""
     return x if is_alone(axis_name) else lax.pmin(x, axis_name)

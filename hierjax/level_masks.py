@@ -49,6 +49,7 @@ def attention_level_masks(
     *,
     activation: str = "softmax",
     temperature: float | jax.Array = 1.0,
+    where: jax.Array | None = None,
 ) -> jax.Array:
     r"""Soft masks from one linear head per level.
 
@@ -70,6 +71,7 @@ def attention_level_masks(
       biases: ``[L, D]``.
       activation: ``'softmax'`` over dimensions, ``'sigmoid'``, or ``'softmax_levels'``.
       temperature: positive T.
+      where: ``[B]`` bool, False = padding, taken for zero rows.
 
     Returns:
       float32 ``[B, V, L, D]``, all exactly 1 where weights and biases are 0. Gradients
@@ -93,6 +95,8 @@ def attention_level_masks(
         )
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}, accepted are {ACTIVATIONS}")
+    if where is not None:
+        embeddings = jnp.where(where[:, None, None], embeddings, 0.0)
     units = distances.unit_normalize(embeddings.astype(jnp.float32))
     scores = jnp.einsum(
         "bve,lde->bvld",
@@ -174,5 +178,6 @@ def _rows_of_masks(
     where = jnp.asarray(where)
     if where.shape != masks.shape[:1]:
         raise ValueError(f"where must have shape {masks.shape[:1]}, got {where.shape}")
-    valid = jnp.broadcast_to(where[:, None], masks.shape[:2]).reshape(-1)
-    return rows, valid.astype(bool)
+    # Padding may hold anything, and NaN times 0 is NaN in the gradient.
+    valid = jnp.broadcast_to(where[:, None], masks.shape[:2]).reshape(-1).astype(bool)
+    return jnp.where(valid[:, None, None], rows, 0.0), valid

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import lax
-from scipy import special
 
 from hierjax import collectives, distances, reductions
 from hierjax.errors import UserError
@@ -65,8 +65,21 @@ def gaussian_level_masks(
 ) -> jax.Array:
     """Binary masks that share the dimensions of an embedding out among the levels.
 
-    `level_mixture` explains the arguments and says how the masks are made; this is its
-    ``masks``.
+    The ``masks`` of `level_mixture`, which says how they are made.
+
+    Args:
+      embeddings: ``[B, V, D]`` views, normalised here, D at least 2 L; no gradient
+        flows through the masks.
+      num_levels: L.
+      mode: ``'sample'``: a mask per row from its own entries; ``'mean'``: one for all
+        from the mean unit embedding; ``'dim_stats'``: from its mean and standard
+        deviation.
+      num_steps: EM steps, at least 1.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis over whose rows shared statistics are taken.
+
+    Returns:
+      0/1 in float32: ``[B, V, L, D]`` with ``'sample'``, else ``[L, D]``.
     """
     return level_mixture(
         embeddings,
@@ -424,7 +437,7 @@ def _dirichlet_process(
     per_component = (
         0.5 * freedom * np.sum(np.log(model.covariance_prior_))
         - 0.5 * freedom * num_features * np.log(2)
-        - np.sum(special.gammaln(halves))
+        - np.sum(scipy.special.gammaln(halves))
         + np.log(model.weight_concentration_prior_)
         + 0.5 * num_features * np.log(model.mean_precision_prior_)
     )

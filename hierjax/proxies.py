@@ -363,7 +363,8 @@ def dynamic_scale_loss(
     factors, exponents = map(jnp.stack, zip(*terms, strict=True))
     over = jnp.maximum(jnp.max(exponents) - _LARGEST_EXPONENT, 0.0)
     excess = jnp.sum(factors * jnp.exp(exponents - lax.stop_gradient(over)))
-    return jnp.where(total > 0, jnp.square(excess), 0.0)
+    loss = jnp.where(total > 0, jnp.square(excess), 0.0)
+    return collectives.agreed(loss, axis_name)
 
 
 SCALE_OPTIMIZER = optax.adam(1e-4)
@@ -375,20 +376,38 @@ def dynamic_scale_update(
     opt_state: optax.OptState,
     cosines: jax.Array,
     class_ids: jax.Array,
-    **options,
+    *,
+    method: str,
+    distance: str = "euclidean",
+    official: bool = False,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
 ) -> tuple[jax.Array, optax.OptState]:
     """One step on the log scale against `dynamic_scale_loss`.
 
     Args:
       log_scale: scalar.
       opt_state: of `SCALE_OPTIMIZER`.
-      cosines: ``[B, C]``.
-      class_ids: ``[B]``.
-      **options: keywords of `dynamic_scale_loss`.
+      cosines: ``[B, C]``, see `losses.class_cosines`.
+      class_ids: ``[B]``; -1 is unknown and such a row does not count.
+      method: ``'normface'`` or ``'proxydr'``.
+      distance: ``'euclidean'`` or ``'arccos'``.
+      official: the published exponents, see `dynamic_scale_loss`.
+      where: ``[B]``, False for padding.
+      axis_name: mapped axis, None for the whole batch.
 
     Returns:
       The new log scale and optimiser state, the same on every device.
     """
-    gradient = jax.grad(dynamic_scale_loss)(log_scale, cosines, class_ids, **options)
+    gradient = jax.grad(dynamic_scale_loss)(
+        log_scale,
+        cosines,
+        class_ids,
+        method=method,
+        distance=distance,
+        official=official,
+        where=where,
+        axis_name=axis_name,
+    )
     updates, opt_state = SCALE_OPTIMIZER.update(gradient, opt_state)
     return optax.apply_updates(log_scale, updates), opt_state

@@ -117,3 +117,52 @@ def test_unknown_distance_and_dimensions_are_named(rows):
         distances.pairwise_distances(a, b[:, :2])
     with pytest.raises(ValueError, match=r"dimension: \(4, 3\) and \(4, 2\)"):
         distances.paired_distances(a[:4], b[:, :2])
+
+
+@pytest.mark.parametrize("distance", distances.DISTANCES)
+@pytest.mark.parametrize("dim", [3, 64])
+def test_reproducible_distances_have_the_same_bits_everywhere(distance, dim):
+    rng = np.random.default_rng(dim)
+    rows = rng.normal(size=(33, dim)).astype("f")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[5] = rows[30]
+    rows[7:9] *= np.array([[40.0], [1e-3]], "f")
+    rows[9] = 0
+
+    @jax.jit
+    def between(a, b):
+        a, b = distances.slice_rows(a), distances.slice_rows(b)
+        return distances.reproducible_distances(a, b, distance=distance)
+
+    whole = np.asarray(between(rows, rows))
+    expected = [[loop_distance(x, y, distance) for y in rows] for x in rows]
+    lengths = np.maximum(np.linalg.norm(rows, axis=1), 1)
+    scale = np.maximum.outer(lengths, lengths) ** 2
+    error = np.abs(whole - np.array(expected)) / scale
+    assert error.max() < (2e-3 if distance == "euclidean" else 5e-6)
+    np.testing.assert_array_equal(whole, whole.T)
+    np.testing.assert_array_equal(whole[5], whole[30])
+    if distance != "cosine":
+        np.testing.assert_array_equal(np.diag(whole), 0)
+    for size in (1, 2, 7):
+        for start in (0, 3, 26):
+            block = between(rows[start : start + size], rows)
+            np.testing.assert_array_equal(block, whole[start : start + size])
+
+
+@pytest.mark.parametrize("distance", distances.DISTANCES)
+def test_reproducible_distances_have_the_usual_gradient(rows, distance):
+    def total(pairwise):
+        return lambda a, b: jnp.sum(jnp.sin(pairwise(a, b)))
+
+    def reproducible(a, b):
+        a, b = distances.slice_rows(a), distances.slice_rows(b)
+        return distances.reproducible_distances(a, b, distance=distance)
+
+    def plain(a, b):
+        return distances.pairwise_distances(a, b, distance=distance)
+
+    found = jax.grad(total(reproducible), argnums=(0, 1))(*rows)
+    expected = jax.grad(total(plain), argnums=(0, 1))(*rows)
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)

@@ -81,8 +81,8 @@ def as_views(
     """Views ``[B, V, D]`` as rows, the views of an example one after the other."""
     num_examples, num_views, dim = embeddings.shape
     where = checks.valid_rows(where, num_examples)
-    rows = embeddings.reshape(-1, dim).astype(jnp.float32)
-    rows = jnp.where(jnp.repeat(where, num_views)[:, None], rows, 0.0)
+    rows = checks.without_padding(embeddings, where)
+    rows = rows.reshape(-1, dim).astype(jnp.float32)
     start = collectives.axis_index(axis_name) * rows.shape[0]
     return Views(
         rows / jnp.sqrt(jnp.float32(temperature)),

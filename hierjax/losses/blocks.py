@@ -28,11 +28,18 @@ def map_anchor_blocks(
         anchors = jnp.arange(num_anchors, dtype=jnp.int32)
         result = function(anchors, jnp.ones((num_anchors,), bool))
         return jax.tree.map(lambda x: x[None], result)
+    body = jax.checkpoint(lambda block: function(*block))
+    return lax.map(body, anchor_blocks(num_anchors, block_size))
+
+
+def anchor_blocks(num_anchors: int, block_size: int) -> tuple[jax.Array, jax.Array]:
+    """Indices int32 ``[K, b]`` of K blocks of consecutive anchors, and which are valid.
+
+    What only fills the last block repeats the last anchor and is not valid.
+    """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
     num_blocks = -(-num_anchors // block_size)
     anchors = jnp.arange(num_blocks * block_size, dtype=jnp.int32)
     anchors = anchors.reshape(num_blocks, block_size)
-    valid = anchors < num_anchors
-    body = jax.checkpoint(lambda block: function(*block))
-    return lax.map(body, (jnp.minimum(anchors, num_anchors - 1), valid))
+    return jnp.minimum(anchors, num_anchors - 1), anchors < num_anchors

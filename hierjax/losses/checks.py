@@ -27,6 +27,19 @@ def as_labels(labels: jax.Array, num_rows: int) -> jax.Array:
     return labels
 
 
+def as_class_ids(class_ids: jax.Array, num_rows: int) -> jax.Array:
+    """``class_ids`` as a JAX array; it must hold integers ``[num_rows]``."""
+    class_ids = jnp.asarray(class_ids)
+    if class_ids.shape != (num_rows,) or not jnp.issubdtype(
+        class_ids.dtype, jnp.integer
+    ):
+        raise ValueError(
+            f"class_ids must be integers [{num_rows}], got {class_ids.dtype} "
+            f"{class_ids.shape}"
+        )
+    return class_ids
+
+
 def valid_rows(where: jax.Array | None, num_rows: int) -> jax.Array:
     """``where`` as bool ``[B]``; all True where it is None."""
     if where is None:
@@ -35,6 +48,15 @@ def valid_rows(where: jax.Array | None, num_rows: int) -> jax.Array:
     if where.shape != (num_rows,):
         raise ValueError(f"where must have shape ({num_rows},), got {where.shape}")
     return where.astype(bool)
+
+
+def without_padding(x: jax.Array, where: jax.Array) -> jax.Array:
+    """``x [B, ...]`` with rows of 0 where padding may hold NaN or infinity.
+
+    To leave such rows out of a mean is not enough: 0 times NaN is NaN in the gradient.
+    """
+    shape = where.shape + (1,) * (x.ndim - 1)
+    return jnp.where(where.reshape(shape), x, 0)
 
 
 def check_positive(name: str, value: jax.typing.ArrayLike) -> None:

@@ -64,6 +64,13 @@ def simclr_loss(
 
     Returns:
       Scalar mean over all anchors; 0 without positives.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2])
+      >>> loss = simclr_loss(views, temperature=1.0)
+      >>> print(f"{loss:.4f}", f"{jnp.log(jnp.e + 2) - 1:.4f}")
+      0.5514 0.5514
     """
     embeddings = check_views(embeddings, temperature, base_temperature)
     start = collectives.axis_index(axis_name) * embeddings.shape[0]
@@ -106,6 +113,13 @@ def supcon_loss(
     Returns:
       Scalar mean over anchors with a positive on all devices; 0 if there is none. (The
       published code counts anchors without positives, possible with V = 1 only.)
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]], [[-1.0, 0.0]]])
+      >>> loss = supcon_loss(views, jnp.array([0, 0, 1]), temperature=1.0)
+      >>> print(f"{loss:.4f}")
+      0.5032
     """
     embeddings = check_views(embeddings, temperature, base_temperature)
     labels = jnp.asarray(labels)
@@ -155,6 +169,14 @@ def hmc_loss(
 
     Returns:
       Scalar; a level without positives adds 0.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]], [[-1.0, 0.0]]])
+      >>> labels = jnp.array([[0, 0], [0, 0], [0, 1]])
+      >>> penalty = {"level_penalty": lambda inverse: inverse}
+      >>> print(f"{hmc_loss(views, labels, temperature=1.0, **penalty):.3f}")
+      0.445
     """
     return _hierarchical(
         embeddings,
@@ -191,20 +213,31 @@ def hce_loss(
     none and the finer one counts twice; ties share it.
 
     Args:
-      embeddings: as in `hmc_loss`.
-      labels: as in `hmc_loss`.
-      temperature: as in `hmc_loss`.
-      base_temperature: as in `hmc_loss`.
+      embeddings: ``[B, V, D]`` unit-normalised views.
+      labels: ``[B, L]`` integers without a column of instances; rows agree at a level
+        if they agree in all columns down to it, so ids need not be unique in a level.
+      temperature: T, positive.
+      base_temperature: the loss is multiplied by T over this; None: not at all, or
+        0.07 if ``official``.
       pairwise_max: the paper's reading instead: the term ``log sum exp - s_ip`` of each
         pair is at least the largest such term of a positive pair at the next finer
-        level in the whole batch.
-      official: as in `hmc_loss`; not together with ``pairwise_max``.
-      where: as in `hmc_loss`.
-      axis_name: as in `hmc_loss`.
-      block_size: as in `hmc_loss`.
+        level in the whole batch. Of pairs that tie there up to rounding, as those of
+        copies of a row do, rounding chooses which one passes the gradient.
+      official: the published code's thinning, base temperature and division by L + 1,
+        see `hmc_loss`; not together with ``pairwise_max``.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis; None: this is the whole batch.
+      block_size: anchors at a time; memory O(block_size N) instead of O(n N).
 
     Returns:
       Scalar; a level without positives adds the maximum of the finer ones.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]], [[-1.0, 0.0]]])
+      >>> labels = jnp.array([[0, 0], [0, 0], [0, 1]])
+      >>> print(f"{hce_loss(views, labels, temperature=1.0):.3f}")
+      0.638
     """
     return _hierarchical(
         embeddings,
@@ -234,7 +267,34 @@ def hmce_loss(
     axis_name: str | None = None,
     block_size: int | None = None,
 ) -> jax.Array:
-    """`hce_loss` with the weights of `hmc_loss`; arguments as there."""
+    """Hierarchical multi-label constraint: `hce_loss`, weighted as `hmc_loss`.
+
+    Args:
+      embeddings: ``[B, V, D]`` unit-normalised views.
+      labels: ``[B, L]`` integers without a column of instances; rows agree at a level
+        if they agree in all columns down to it, so ids need not be unique in a level.
+      temperature: T, positive.
+      base_temperature: the loss is multiplied by T over this; None: not at all, or
+        0.07 if ``official``.
+      level_penalty: lambda, a function of 1/k, k = 1 for the finest level.
+      pairwise_max: the maximum is one over pairs, see `hce_loss`.
+      official: the published code's thinning, base temperature and division by L + 1,
+        see `hmc_loss`; not together with ``pairwise_max``.
+      where: ``[B]`` bool, False = padding.
+      axis_name: mapped axis; None: this is the whole batch.
+      block_size: anchors at a time; memory O(block_size N) instead of O(n N).
+
+    Returns:
+      Scalar; a level without positives adds the weighted maximum of the finer ones.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]], [[-1.0, 0.0]]])
+      >>> labels = jnp.array([[0, 0], [0, 0], [0, 1]])
+      >>> penalty = {"level_penalty": lambda inverse: inverse}
+      >>> print(f"{hmce_loss(views, labels, temperature=1.0, **penalty):.3f}")
+      0.445
+    """
     return _hierarchical(
         embeddings,
         labels,

@@ -74,6 +74,14 @@ def level_contrastive_loss(
 
     Returns:
       Scalar; a level without positives adds 0.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> views = jnp.array([[[0.6, 0.8]], [[0.6, -0.8]], [[-0.6, 0.8]]])
+      >>> labels = jnp.array([[0, 0], [0, 1], [1, 2]])
+      >>> loss = level_contrastive_loss(views, jnp.eye(2), labels, temperature=1.0)
+      >>> print(f"{loss:.4f}", f"{0.5 * jnp.log1p(jnp.exp(-2)):.4f}")
+      0.0635 0.0635
     """
     embeddings = check_views(embeddings, temperature, base_temperature)
     checks.check_option("label_scope", label_scope, SCOPES)
@@ -97,10 +105,9 @@ def level_contrastive_loss(
             f"level_weights must be [{num_levels}], got {level_weights.shape}"
         )
     where = checks.valid_rows(where, num_examples)
-    # Padding may hold NaN, which the norm would turn into a gradient of NaN.
-    embeddings = jnp.where(where[:, None, None], embeddings.astype(jnp.float32), 0.0)
+    embeddings = checks.without_padding(embeddings.astype(jnp.float32), where)
     if level_masks.ndim == 4:
-        level_masks = jnp.where(where[:, None, None, None], level_masks, 0.0)
+        level_masks = checks.without_padding(level_masks, where)
     total = jnp.float32(0)
     for level in range(num_levels):
         mask = level_masks[..., level, :].astype(jnp.float32)

@@ -23,8 +23,14 @@ _TINY = 1e-12
 _SHRINK = 0.999999
 
 
-def _check(embeddings: jax.Array, proxies: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _check(
+    embeddings: jax.Array, proxies: jax.Array, where: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Arguments as float32 arrays that fit, rows of padding 0."""
     embeddings = checks.as_floats("embeddings", embeddings, 2)
+    if where is not None:
+        where = checks.valid_rows(where, embeddings.shape[0])
+        embeddings = checks.without_padding(embeddings, where)
     proxies = checks.as_floats("proxies", proxies, 2)
     if embeddings.shape[1] != proxies.shape[1]:
         raise ValueError(
@@ -38,13 +44,26 @@ def _products(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def class_cosines(embeddings: jax.Array, proxies: jax.Array) -> jax.Array:
-    """Cosine of every embedding ``[B, D]`` with every proxy ``[C, D]``: ``[B, C]``.
+def class_cosines(
+    embeddings: jax.Array, proxies: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Cosine of every embedding with every proxy.
 
-    Both are normalised here; a zero row has cosine 0 with everything. Rounding may
-    take a value beyond 1 by about 1e-7.
+    Args:
+      embeddings: ``[B, D]``, normalised here; a zero row has cosine 0 with everything.
+      proxies: ``[C, D]``, normalised here.
+      where: ``[B]`` bool, False = padding, taken for zero rows.
+
+    Returns:
+      ``[B, C]`` float32. Rounding may take a value beyond 1 by about 1e-7.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> proxies = jnp.array([[2.0, 0.0], [0.0, 1.0]])
+      >>> [f"{x:.2f}" for x in class_cosines(jnp.array([[3.0, 4.0]]), proxies)[0]]
+      ['0.60', '0.80']
     """
-    embeddings, proxies = _check(embeddings, proxies)
+    embeddings, proxies = _check(embeddings, proxies, where)
     return _products(
         distances.unit_normalize(embeddings), distances.unit_normalize(proxies)
     )
@@ -80,7 +99,11 @@ def log_distances(cosines: jax.Array, *, distance: str = "euclidean") -> jax.Arr
 
 
 def softmax_logits(
-    embeddings: jax.Array, weights: jax.Array, biases: jax.Array
+    embeddings: jax.Array,
+    weights: jax.Array,
+    biases: jax.Array,
+    *,
+    where: jax.Array | None = None,
 ) -> jax.Array:
     """Logits ``f . w_c + b_c`` of a linear classifier, nothing normalised.
 
@@ -88,11 +111,18 @@ def softmax_logits(
       embeddings: ``[B, D]``.
       weights: ``[C, D]``.
       biases: ``[C]``.
+      where: ``[B]`` bool, False = padding, taken for zero rows.
 
     Returns:
       ``[B, C]`` float32.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> rows = jnp.array([[1.0, 2.0]])
+      >>> softmax_logits(rows, weights=jnp.eye(2), biases=jnp.array([0.5, 0.0]))
+      Array([[1.5, 2. ]], dtype=float32)
     """
-    embeddings, weights = _check(embeddings, weights)
+    embeddings, weights = _check(embeddings, weights, where)
     return _products(embeddings, weights) + biases[None, :]
 
 
@@ -102,6 +132,7 @@ def normface_logits(
     *,
     scale: jax.Array | float = 10.0,
     distance: str = "euclidean",
+    where: jax.Array | None = None,
 ) -> jax.Array:
     """NormFace (Wang et al. 2017): ``s cos_c``, a softmax of squared distances.
 
@@ -110,12 +141,19 @@ def normface_logits(
       proxies: ``[C, D]``, normalised here.
       scale: s, positive.
       distance: ``'euclidean'``, or ``'arccos'`` for ``-s theta_c^2``.
+      where: ``[B]`` bool, False = padding, taken for zero rows.
 
     Returns:
       ``[B, C]`` float32.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> logits = normface_logits(jnp.array([[3.0, 4.0]]), jnp.eye(2), scale=10.0)
+      >>> [f"{x:.2f}" for x in logits[0]]
+      ['6.00', '8.00']
     """
     checks.check_option("distance", distance, ANGULAR)
-    cosines = class_cosines(embeddings, proxies)
+    cosines = class_cosines(embeddings, proxies, where=where)
     if distance == "euclidean":
         return scale * cosines
     return -scale * jnp.square(angles(cosines))
@@ -127,6 +165,7 @@ def proxydr_logits(
     *,
     scale: jax.Array | float = 10.0,
     distance: str = "euclidean",
+    where: jax.Array | None = None,
 ) -> jax.Array:
     r"""ProxyDR (Kim et al. 2023): ``-s ln d_c``, a softmax of distance ratios.
 
@@ -140,11 +179,18 @@ def proxydr_logits(
       proxies: ``[C, D]``, normalised here.
       scale: s, positive.
       distance: ``'euclidean'``, the chord, or ``'arccos'``, the angle.
+      where: ``[B]`` bool, False = padding, taken for zero rows.
 
     Returns:
       ``[B, C]`` float32.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> logits = proxydr_logits(jnp.array([[3.0, 4.0]]), jnp.eye(2), scale=2.0)
+      >>> [f"{x:.2f}" for x in jnp.exp(-logits)[0]]  # squared chords 2 - 2 cos
+      ['0.80', '0.40']
     """
-    cosines = class_cosines(embeddings, proxies)
+    cosines = class_cosines(embeddings, proxies, where=where)
     return -scale * log_distances(cosines, distance=distance)
 
 
@@ -172,13 +218,20 @@ def cross_entropy_loss(
 
     Returns:
       A float32 scalar, 0 if no row counts.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))
+      >>> below = jnp.array([[True, True, True], [False, True, True]])
+      >>> loss = cross_entropy_loss(logits, jnp.array([1, -1]), candidates=below)
+      >>> print(f"{jnp.exp(-2 * loss):.3f}")  # 0.25 of the class, 0.5 of the two
+      0.125
     """
     logits = checks.as_floats("logits", logits, 2)
-    class_ids = _as_class_ids(class_ids, logits.shape[0])
+    class_ids = checks.as_class_ids(class_ids, logits.shape[0])
     valid = checks.valid_rows(where, logits.shape[0])
     known = valid & (class_ids >= 0)
-    # Padding may hold anything, and NaN times 0 is NaN in the gradient.
-    logits = jnp.where(valid[:, None], logits, 0.0)
+    logits = checks.without_padding(logits, valid)
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(
         jnp.where(known[:, None], logits, 0.0), jnp.where(known, class_ids, 0)
     )
@@ -223,26 +276,19 @@ def corr_loss(
 
     Returns:
       A float32 scalar, 0 if no row counts.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> rows = jnp.array([[3.0, 4.0], [0.0, 1.0]])
+      >>> print(f"{corr_loss(rows, jnp.eye(2), jnp.array([0, 1])):.2f}")
+      0.20
     """
     embeddings, proxies = _check(embeddings, proxies)
-    class_ids = _as_class_ids(class_ids, embeddings.shape[0])
+    class_ids = checks.as_class_ids(class_ids, embeddings.shape[0])
     counts = checks.valid_rows(where, embeddings.shape[0]) & (class_ids >= 0)
     own = distances.unit_normalize(proxies)[jnp.where(counts, class_ids, 0)]
-    # As in the cross entropy: no gradient may pass through what padding holds.
-    embeddings = jnp.where(counts[:, None], embeddings, 0.0)
+    embeddings = checks.without_padding(embeddings, counts)
     losses = distances.paired_distances(distances.unit_normalize(embeddings), own)
     if official:
         return reductions.masked_sum(losses, counts, axis_name=axis_name)
     return reductions.masked_mean(losses, counts, axis_name=axis_name)
-
-
-def _as_class_ids(class_ids: jax.Array, num_rows: int) -> jax.Array:
-    class_ids = jnp.asarray(class_ids)
-    if class_ids.shape != (num_rows,) or not jnp.issubdtype(
-        class_ids.dtype, jnp.integer
-    ):
-        raise ValueError(
-            f"class_ids must be integers [{num_rows}], got {class_ids.dtype} "
-            f"{class_ids.shape}"
-        )
-    return class_ids

@@ -7,6 +7,7 @@ Shapes: B anchors on this device, N rows of the whole batch, P unordered pairs, 
 ranks, L levels. A rank is an index into the table of possible tree distances.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -14,24 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hierjax import collectives, distances, masks, reductions
-from hierjax.losses import blocks, checks
-
-# Batches of at most this many rows are sorted, and every device computes all of them:
-# a step of 12 rows takes 22 microseconds so, and 200 with the histograms (CPU).
-_SMALL_BATCH = 64
-
-_NO_PAIR = np.iinfo(np.int32).max
-
-
-class _Pairs(NamedTuple):
-    """The pairs of a block of anchors with all rows; every field is ``[b, N]``."""
-
-    distance: jax.Array
-    bits: jax.Array  # sortable bits of the distance, _NO_PAIR where not a pair
-    low: jax.Array  # smallest possible rank
-    high: jax.Array  # largest possible rank
-    valid: jax.Array
+from hierjax import reductions
+from hierjax.losses import checks
+from hierjax.losses.ranked_pairs import Pairs, RankedPairs
 
 
 class _Edges(NamedTuple):
@@ -49,33 +35,6 @@ def _lookup(table: jax.Array, index: jax.Array) -> jax.Array:
     return result
 
 
-def _rank_intervals(
-    labels_a: jax.Array, labels_b: jax.Array, tree_distance: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Smallest and largest possible rank of each pair, and whether it says anything."""
-    num_levels = labels_a.shape[1]
-    shared = masks.shared_levels(labels_a, labels_b)
-    known = jnp.minimum(
-        masks.known_levels(labels_a)[:, None], masks.known_levels(labels_b)[None, :]
-    )
-    ambiguous = (shared == known) & (known < num_levels)
-    informative = ~(ambiguous & (known == 0))
-    disagree_next = num_levels - shared
-    high = disagree_next
-    if tree_distance is not None:
-        hops = tree_distance[labels_a[:, -1]][:, labels_b[:, -1]].astype(jnp.int32)
-        high = jnp.where(known == num_levels, hops, 2 * disagree_next)
-    return jnp.where(ambiguous, 0, high), high, informative
-
-
-def _ranked_pairs(d, labels_a, labels_b, valid, tree_distance) -> _Pairs:
-    """Pairs from their distances ``[b, N]`` and labels; uninformative ones left out."""
-    low, high, informative = _rank_intervals(labels_a, labels_b, tree_distance)
-    valid &= informative
-    bits = reductions.sortable_bits(lax.stop_gradient(d))
-    return _Pairs(d, jnp.where(valid, bits, _NO_PAIR), low, high, valid)
-
-
 def _checked_hops(tree_distance: jax.Array, num_levels: int) -> jax.Array:
     """``tree_distance`` as an array; checked where its values are known already."""
     if isinstance(tree_distance, jax.core.Tracer):
@@ -90,6 +49,15 @@ def _checked_hops(tree_distance: jax.Array, num_levels: int) -> jax.Array:
     if not np.issubdtype(hops.dtype, np.integer):
         raise ValueError(f"tree_distance must hold integers, got {hops.dtype}")
     return jnp.asarray(hops)
+
+
+def _count_ranks(pairs: Pairs, *, num_ranks: int) -> jax.Array:
+    """Numbers of pairs ``int32 [2, R]`` with exactly a rank, and with at most it."""
+    exact = pairs.low == pairs.high
+    code = jnp.where(exact, pairs.high, num_ranks + pairs.high)
+    code = jnp.where(pairs.valid, code, -1)
+    codes = jnp.arange(2 * num_ranks)[:, None, None]
+    return reductions.count_true(code[None] == codes).reshape(2, num_ranks)
 
 
 def _block_edges(exact, ambiguous, exists) -> _Edges:
@@ -170,7 +138,20 @@ def rank_based_loss(
 
     Ties: blocks are compared by the distances at their edges, so a pair tied with an
     edge counts as inside, and of several pairs tied with a target the first in row
-    order gets the target's gradient.
+    order gets the target's gradient. Distances of the same two rows have the same bits
+    in every block, on every device and for every copy of the rows, so that blocks,
+    devices and copies decide nothing (`distances.reproducible_distances`). What they do
+    not cover is a network before the loss whose outputs differ in their last bits, for
+    instance because it saw fewer rows at a time: the loss jumps where a pair enters its
+    block, and such a difference may put a pair on the other side.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> line = jnp.array([[0.0], [2.0], [1.0]])
+      >>> labels = jnp.array([[0], [0], [1]])
+      >>> loss = rank_based_loss(line, labels, distance="euclidean")
+      >>> print(f"{loss:.4f}")  # (0, 1) has rank 0 and is drawn from 2 to 1
+      0.3333
     """
     embeddings = checks.as_floats("embeddings", embeddings, 2)
     labels = checks.as_labels(labels, embeddings.shape[0])
@@ -181,133 +162,54 @@ def rank_based_loss(
     if tree_distance is not None:
         tree_distance = _checked_hops(tree_distance, num_levels)
 
-    all_embeddings = collectives.all_gather_rows(embeddings, axis_name)
-    all_labels = collectives.all_gather_rows(labels, axis_name)
-    all_where = collectives.all_gather_rows(where, axis_name)
-    num_rows = all_embeddings.shape[0]
-    num_anchors, offset = embeddings.shape[0], 0
-    if num_rows <= _SMALL_BATCH:
-        num_anchors, axis_name = num_rows, None
-    else:
-        offset = collectives.axis_index(axis_name) * num_anchors
-    columns = jnp.arange(num_rows, dtype=jnp.int32)
-
     if tree_distance is None:
         hops_of_rank = 2 * jnp.arange(num_levels + 1)
         exists = jnp.ones((num_levels + 1,), bool)
     else:
         hops_of_rank = jnp.arange(2 * num_levels + 1)
         exists = jnp.stack([jnp.any(tree_distance == r) for r in hops_of_rank])
-    num_ranks = hops_of_rank.shape[0]
 
-    def pairs_of(anchors, valid):
-        rows = anchors + offset
-        d = distances.pairwise_distances(
-            all_embeddings[rows], all_embeddings, distance=distance
-        )
-        valid = (valid & all_where[rows])[:, None] & all_where[None, :]
-        valid &= rows[:, None] < columns[None, :]
-        return _ranked_pairs(d, all_labels[rows], all_labels, valid, tree_distance)
-
-    # Without blocks the pairs are computed once; with blocks, in every pass.
-    dense = block_size is None or block_size >= num_anchors
-    if dense:
-        every_anchor = jnp.arange(num_anchors, dtype=jnp.int32)
-        all_pairs = pairs_of(every_anchor, jnp.ones((num_anchors,), bool))
-
-    def over_blocks(function):
-        if dense:
-            return jax.tree.map(lambda x: x[None], function(every_anchor, all_pairs))
-        return blocks.map_anchor_blocks(
-            lambda anchors, valid: function(anchors, pairs_of(anchors, valid)),
-            num_anchors,
-            block_size,
-        )
-
-    def total(function):
-        """Sum of ``function(anchors, pairs)`` over blocks and devices."""
-        sums = over_blocks(function)
-        return collectives.psum(jax.tree.map(lambda x: jnp.sum(x, 0), sums), axis_name)
-
-    def count_ranks(_, pairs):
-        exact = pairs.low == pairs.high
-        code = jnp.where(exact, pairs.high, num_ranks + pairs.high)
-        code = jnp.where(pairs.valid, code, -1)
-        codes = jnp.arange(2 * num_ranks)[:, None, None]
-        return reductions.count_true(code[None] == codes).reshape(2, num_ranks)
-
-    edges = _block_edges(*total(count_ranks), exists)
+    pairs = RankedPairs(
+        embeddings,
+        labels,
+        where,
+        distance=distance,
+        tree_distance=tree_distance,
+        axis_name=axis_name,
+        block_size=block_size,
+    )
+    counts = pairs.sum(functools.partial(_count_ranks, num_ranks=hops_of_rank.size))
+    edges = _block_edges(*counts, exists)
     num_pairs = edges.last[-1] + 1
-
-    def histogram(bin_of, num_bins):
-        def count(_, pairs):
-            bins = jnp.where(pairs.valid, bin_of(pairs.bits), num_bins)
-            return jnp.zeros((num_bins,), jnp.int32).at[bins].add(1, mode="drop")
-
-        return total(count)
-
     # Positions whose distances are needed; those of empty blocks are never read.
     positions = jnp.concatenate([*edges, hops_of_rank])
     positions = jnp.clip(positions, 0, jnp.maximum(num_pairs - 1, 0))
-    if num_rows <= _SMALL_BATCH and dense:
-        bits = jnp.sort(all_pairs.bits[np.triu_indices(num_rows)])[positions]
-    else:
-        bits = reductions.order_statistics(histogram, positions)
-    first_bits, last_bits, target_bits = jnp.split(lax.stop_gradient(bits), 3)
+    first, last, at_rank = jnp.split(lax.stop_gradient(pairs.bits_at(positions)), 3)
 
-    def owned_distances(bits):
-        """Distances of the given bits with the gradient of the pairs they are from."""
-        values = reductions.from_sortable_bits(bits)
-        if stop_gradient_target:
-            return values
-        row, column = _owners(over_blocks, bits, offset, num_rows, axis_name)
-        d = distances.paired_distances(
-            all_embeddings[row], all_embeddings[column], distance=distance
-        )
-        return values + jnp.where(row < num_rows, d - lax.stop_gradient(d), 0.0)
-
+    value_of = pairs.distances_at
+    if stop_gradient_target:
+        value_of = reductions.from_sortable_bits
     if target == "rank_index":
-        at_rank = owned_distances(target_bits)
+        targets_low = targets_high = value_of(at_rank)
     else:
-        first_values, last_values = jnp.split(
-            owned_distances(jnp.concatenate([first_bits, last_bits])), 2
-        )
+        edge_values = value_of(jnp.concatenate([first, last]))
+        targets_low, targets_high = jnp.split(edge_values, 2)
 
-    def squared_errors(_, pairs):
-        early = pairs.bits < _lookup(first_bits, pairs.low)
-        late = pairs.bits > _lookup(last_bits, pairs.high)
+    def squared_errors(p):
+        early = p.bits < _lookup(first, p.low)
+        late = p.bits > _lookup(last, p.high)
+        at_low, at_high = _lookup(targets_low, p.low), _lookup(targets_high, p.high)
         if target == "rank_index":
-            at_low, at_high = _lookup(at_rank, pairs.low), _lookup(at_rank, pairs.high)
-            to_low = jnp.abs(pairs.distance - at_low)
-            to_high = jnp.abs(pairs.distance - at_high)
-            t = jnp.where(to_high < to_low, at_high, at_low)
+            at_high_end = jnp.abs(p.distance - at_high) < jnp.abs(p.distance - at_low)
         else:
-            t = jnp.where(
-                early,
-                _lookup(first_values, pairs.low),
-                _lookup(last_values, pairs.high),
-            )
+            at_high_end = ~early
+        t = jnp.where(at_high_end, at_high, at_low)
         # NaN ties with itself and would count as inside; it must reach the loss.
-        outside = early | late | jnp.isnan(pairs.distance)
-        errors = jnp.where(pairs.valid & outside, pairs.distance - t, 0.0)
+        outside = early | late | jnp.isnan(p.distance)
+        errors = jnp.where(p.valid & outside, p.distance - t, 0.0)
         return jnp.sum(jnp.sum(jnp.square(errors), -1))
 
-    return reductions.safe_divide(total(squared_errors), num_pairs.astype(jnp.float32))
-
-
-def _owners(over_blocks, bits, offset, num_rows, axis_name):
-    """First pair (row, column) at each of the given distances; num_rows if none."""
-
-    def first_in_block(anchors, pairs):
-        matches = pairs.bits[None] == bits[:, None, None]
-        column = jnp.min(jnp.where(matches, jnp.arange(num_rows), num_rows), -1)
-        row = jnp.where(column < num_rows, anchors + offset, num_rows)
-        first = jnp.argmin(row, -1)[:, None]
-        return tuple(jnp.take_along_axis(x, first, -1)[:, 0] for x in (row, column))
-
-    rows, columns = over_blocks(first_in_block)
-    row = jnp.min(rows, 0)
-    column = jnp.min(jnp.where(rows == row[None], columns, num_rows), 0)
-    everywhere = collectives.pmin(row, axis_name)
-    column = jnp.where(row == everywhere, column, num_rows)
-    return everywhere, collectives.pmin(column, axis_name)
+    total = pairs.sum(squared_errors)
+    return pairs.replicated(
+        reductions.safe_divide(total, num_pairs.astype(jnp.float32))
+    )

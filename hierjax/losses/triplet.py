@@ -92,6 +92,14 @@ def hierarchical_triplet_loss(
     Returns:
       Scalar; 0 with gradient 0 if there is no such triplet. Cost O(L B N log N): one
       sort a row and level, no array of B x B x B.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> line = jnp.array([[0.0], [1.0], [3.0]])
+      >>> labels = jnp.array([[0], [0], [1]])
+      >>> loss = hierarchical_triplet_loss(line, labels, margins=[2.5])
+      >>> print(loss)  # 1 - 3 + 2.5 from the first row, 1 - 2 + 2.5 from the second
+      1.0
     """
     embeddings = checks.as_floats("embeddings", embeddings, 2)
     labels = checks.as_labels(labels, embeddings.shape[0])
@@ -104,15 +112,21 @@ def hierarchical_triplet_loss(
         )
     num_rows = embeddings.shape[0]
     where = checks.valid_rows(where, num_rows)
-    all_embeddings = collectives.all_gather_rows(embeddings, axis_name)
+    embeddings = checks.without_padding(embeddings, where)
+    all_embeddings = distances.slice_rows(
+        collectives.all_gather_rows(embeddings, axis_name)
+    )
     all_labels = collectives.all_gather_rows(labels, axis_name)
     all_where = collectives.all_gather_rows(where, axis_name)
-    columns = jnp.arange(all_embeddings.shape[0], dtype=jnp.int32)
+    columns = jnp.arange(all_labels.shape[0], dtype=jnp.int32)
     offset = collectives.axis_index(axis_name) * num_rows
 
     def block_sums(anchors, valid):
-        d = distances.pairwise_distances(
-            embeddings[anchors], all_embeddings, distance=distance
+        # Which hinges are active must not depend on blocks or devices.
+        d = distances.reproducible_distances(
+            jax.tree.map(lambda x: x[anchors + offset], all_embeddings),
+            all_embeddings,
+            distance=distance,
         )
         pair = (valid & where[anchors])[:, None] & all_where[None, :]
         pair &= (anchors + offset)[:, None] != columns[None, :]

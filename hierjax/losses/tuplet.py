@@ -40,6 +40,14 @@ def hierarchical_tuplet_loss(
       Scalar mean over valid tuples of the sum of the hinges; 0 if none is valid. At a
       hinge of exactly 0 the gradient is 0.
 
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> anchor, others = jnp.array([[0.0]]), jnp.array([[[1.0], [2.0], [2.5]]])
+      >>> options = {"margins": [0.5, 1.0], "distance": "euclidean"}
+      >>> loss = hierarchical_tuplet_loss(anchor, others, **options)
+      >>> print(loss)  # 0 + (2 - 2.5 + 1)
+      0.5
+
     References:
       Jati et al., `Hierarchy-aware Loss Function on a Tree Structured Label Space for
       Audio Event Detection <https://doi.org/10.1109/ICASSP.2019.8682341>`_, 2019.
@@ -53,6 +61,7 @@ def hierarchical_tuplet_loss(
             f"anchor {anchor.shape}, others {others.shape}, margins {margins.shape}"
         )
     where = checks.valid_rows(where, anchor.shape[0])
+    anchor, others = (checks.without_padding(x, where) for x in (anchor, others))
     d = distances.paired_distances(anchor[:, None, :], others, distance=distance)
     hinges = jax.nn.relu(d[:, :-1] - d[:, 1:] + margins[None, :])
     return reductions.masked_mean(jnp.sum(hinges, -1), where, axis_name=axis_name)
@@ -83,9 +92,9 @@ def quadruplet_loss(
       negative: ``[B, D]``, another parent.
       margin_outer: alpha of the paper, larger than beta.
       margin_inner: beta of the paper, larger than 0.
-      distance: as in `hierarchical_tuplet_loss`.
+      distance: ``'sqeuclidean'``, ``'euclidean'`` or ``'cosine'``.
       where: ``[B]`` bool, False = padding.
-      axis_name: mapped axis, or None.
+      axis_name: mapped axis over which the mean is taken; None: this is the batch.
 
     Returns:
       Scalar mean over valid quadruplets; 0 if none is valid.
@@ -94,8 +103,14 @@ def quadruplet_loss(
       ValueError: unless ``margin_outer > margin_inner > 0`` (checked where the margins
         are plain numbers).
 
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> rows = [jnp.array([[x]]) for x in (0.0, 0.5, 1.0, 1.5)]
+      >>> print(quadruplet_loss(*rows, margin_outer=2.0, margin_inner=0.5))
+      0.75
+
     References:
-      Jati et al. 2019, as in `hierarchical_tuplet_loss`; the published margins are
+      Jati et al. 2019, see `hierarchical_tuplet_loss`; the published margins are
       unknown. The published code's cosine form pairs every anchor with every positive;
       here each anchor meets its own.
     """

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hierjax import Hierarchy, collectives, distances, losses
+from tests import sharding
 from tests.compiling import QUICKLY
 
 DEVICES, FEATURES, DIM = 4, 5, 3
-AXIS = "devices"
 
 TREE = Hierarchy.from_paths(
     [["a", "p", "x"], ["a", "p", "y"], ["a", "q"], ["b"], ["c", "r", "z"], ["c", "s"]]
@@ -166,67 +166,74 @@ def loss_of_weights(weights, features, labels, where, *, name, **options):
 @functools.lru_cache(maxsize=None)
 def on_one_device(name, rows):
     single = functools.partial(loss_of_weights, name=name)
-    return run(jax.jit(jax.value_and_grad(single)), name, WEIGHTS, *draw(rows))
-
-
-def run(function, name, *arguments):
-    """Calls a jitted or mapped function, compiled quickly where that is exact."""
     options = None if name == "proxydr" else QUICKLY
-    return function.lower(*arguments).compile(options)(*arguments)
+    function = jax.jit(jax.value_and_grad(single), compiler_options=options)
+    return function(WEIGHTS, *draw(rows))
 
 
-def on_devices(name, rows, mapping, **options):
+def on_devices(name, rows, mode, **options):
     def local(weights, *batch):
         value, gradient = jax.value_and_grad(loss_of_weights)(
-            weights, *batch, name=name, axis_name=AXIS, **options
+            weights, *batch, name=name, axis_name=sharding.AXIS, **options
         )
-        return value, collectives.pmean(gradient, AXIS)
+        return value, collectives.pmean(gradient, sharding.AXIS)
 
-    keywords = {"axis_name": AXIS, "in_axes": (None, 0, 0, 0)}
-    if mapping == "pmap":
-        mapped = jax.pmap(local, devices=jax.devices()[:DEVICES], **keywords)
-    else:
-        mapped = jax.jit(jax.vmap(local, **keywords))
-    batch = (x.reshape(DEVICES, -1, *x.shape[1:]) for x in draw(rows))
-    return jax.device_get(run(mapped, name, WEIGHTS, *batch))
+    quickly = None if name == "proxydr" else QUICKLY
+    return sharding.on_devices(
+        local, mode, [WEIGHTS], draw(rows), compiler_options=quickly
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "rows", "mapping", "block_size"),
-    [
-        # Up to 64 rows are sorted on every device, more are counted together.
-        ("rank_index", 24, "vmap", None),
-        ("block_edge", 24, "pmap", 5),
-        ("rank_index", 96, "pmap", None),
-        ("block_edge", 96, "vmap", 7),
-        ("hops", 96, "vmap", None),
-        ("triplet active", 24, "vmap", None),
-        ("triplet valid", 24, "pmap", 4),
-        ("tuplet", 32, "vmap", "none"),
-        ("quadruplet", 32, "pmap", "none"),
-        ("softmax", 24, "vmap", "none"),
-        ("normface", 24, "pmap", "none"),
-        ("proxydr", 24, "vmap", "none"),
-        ("corr", 24, "vmap", "none"),
-        ("corr official", 24, "pmap", "none"),
-        ("simclr", 32, "vmap", None),
-        ("supcon", 48, "pmap", 5),
-        ("hmc", 48, "vmap", 7),
-        ("hmce", 48, "pmap", None),
-        ("hce pairwise", 48, "pmap", 5),
-        ("hmce official", 48, "vmap", None),
-        ("level masks", 48, "pmap", 5),
-        ("own level masks", 48, "vmap", None),
-    ],
-)
-def test_sharded_equals_single(name, rows, mapping, block_size):
+CASES = [
+    # Up to 64 rows are sorted on every device, more are counted together.
+    ("rank_index", 24, "vmap", None),
+    ("block_edge", 24, "pmap", 5),
+    ("rank_index", 96, "pmap", None),
+    ("block_edge", 96, "vmap", 7),
+    ("hops", 96, "vmap", None),
+    ("triplet active", 24, "vmap", None),
+    ("triplet valid", 24, "pmap", 4),
+    ("tuplet", 32, "vmap", "none"),
+    ("quadruplet", 32, "pmap", "none"),
+    ("softmax", 24, "vmap", "none"),
+    ("normface", 24, "pmap", "none"),
+    ("proxydr", 24, "vmap", "none"),
+    ("corr", 24, "vmap", "none"),
+    ("corr official", 24, "pmap", "none"),
+    ("simclr", 32, "vmap", None),
+    ("supcon", 48, "pmap", 5),
+    ("hmc", 48, "vmap", 7),
+    ("hmce", 48, "pmap", None),
+    ("hce pairwise", 48, "pmap", 5),
+    ("hmce official", 48, "vmap", None),
+    ("level masks", 48, "pmap", 5),
+    ("own level masks", 48, "vmap", None),
+]
+
+# Every loss in one of the first two, where a sum is its own transpose, and with types
+# that tell sums from copies; two of them in every mapping, and the others slowly.
+CHECKED = [(name, rows, "shard_map", block) for name, rows, _, block in CASES]
+EVERYWHERE = [
+    (name, rows, mode, block)
+    for name, rows, _, block in CASES
+    for mode in ("pmap", "vmap", "shard_map unchecked")
+]
+ALWAYS = {*CASES, *CHECKED} | {
+    case for case in EVERYWHERE if case[:2] in (("rank_index", 24), ("hmce", 48))
+}
+ALL = [
+    case if case in ALWAYS else pytest.param(*case, marks=pytest.mark.slow)
+    for case in dict.fromkeys([*CASES, *CHECKED, *EVERYWHERE])
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "mode", "block_size"), ALL)
+def test_sharded_equals_single(name, rows, mode, block_size):
     value, gradient = jax.device_get(on_one_device(name, rows))
     assert value > 1e-3 and np.abs(gradient).max() > 1e-3
     options = {} if block_size == "none" else {"block_size": block_size}
-    values, gradients = on_devices(name, rows, mapping, **options)
-    np.testing.assert_array_equal(values, values[:1].repeat(DEVICES))
-    np.testing.assert_allclose(values[0], value, rtol=1e-5)
-    for device in range(DEVICES):
-        np.testing.assert_allclose(
-            gradients[device], gradient, rtol=1e-5, atol=1e-5 * np.abs(gradient).max()
-        )
+    found, found_gradient = on_devices(name, rows, mode, **options)
+    np.testing.assert_allclose(found, value, rtol=1e-5)
+    np.testing.assert_allclose(
+        found_gradient, gradient, rtol=1e-5, atol=1e-5 * np.abs(gradient).max()
+    )
