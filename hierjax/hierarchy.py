@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from hierjax import tree_readers
+from hierjax.edges import ParentRule, read_edges
 from hierjax.errors import UserError
+from hierjax.label_rows import read_label_rows
 from hierjax.names import (
     UNKNOWN,
     NamePath,
@@ -27,6 +28,7 @@ from hierjax.names import (
     keep_levels,
 )
 from hierjax.newick import read_newick, write_newick
+from hierjax.tree_readers import EdgeOrder, read_level_labels, read_tree_table
 from hierjax.trie import (
     ROOT,
     Trie,
@@ -60,6 +62,17 @@ class Hierarchy:
       level_names: L distinct names, coarsest first.
       ancestors: int32 [C, L], read-only: the node of each class on each level;
         ``ancestors[:, -1] == arange(C)``.
+
+    Examples:
+      >>> tree = Hierarchy.from_paths([("animal", "owl"), ("animal", "cod"), ("oak",)])
+      >>> tree
+      Hierarchy(3 classes, 2 levels, nodes per level 2/3)
+      >>> tree.ancestors.tolist()
+      [[0, 0], [0, 1], [1, 2]]
+      >>> tree.nodes_per_level, tree.class_names, tree.depths.tolist()
+      ((2, 3), ('owl', 'cod', 'oak'), [2, 2, 1])
+      >>> tree == Hierarchy.from_newick("((owl,cod)animal,oak);")
+      True
     """
 
     paths: tuple[NamePath, ...]
@@ -94,12 +107,34 @@ class Hierarchy:
         Raises:
           UserError: no class, an empty path or name, the same path twice, a class that
             is an ancestor (unless allowed), or names that do not fit.
+
+        Examples:
+          >>> tree = Hierarchy.from_paths([("animal", "owl"), ("oak",)])
+          >>> tree.class_names, tree.num_levels
+          (('owl', 'oak'), 2)
         """
-        paths = tuple(as_path(path, f"path {i}") for i, path in enumerate(paths))
+        return cls._from_clean(
+            tuple(as_path(path, f"path {i}") for i, path in enumerate(paths)),
+            class_names=class_names,
+            level_names=level_names,
+            allow_internal_classes=allow_internal_classes,
+        )
+
+    @classmethod
+    def _from_clean(
+        cls,
+        paths: Sequence[NamePath],
+        *,
+        class_names: Sequence[str] | None = None,
+        level_names: Sequence[str] | None = None,
+        allow_internal_classes: bool = False,
+    ) -> "Hierarchy":
+        """As ``from_paths``, of paths whose names have been read already."""
+        paths = tuple(paths)
         if not paths:
             raise UserError("a hierarchy needs at least one class, found none")
-        check_distinct(paths)
         trie = grow_trie(paths)
+        check_distinct(paths, trie)
         if not allow_internal_classes:
             check_no_internal_class(paths, trie)
         num_levels = trie.nodes.shape[1]
@@ -120,11 +155,16 @@ class Hierarchy:
         classes: Sequence[str | int] | None = None,
         level_names: Sequence[str] | None = None,
         allow_internal_classes: bool = False,
+        parents: ParentRule = "error",
     ) -> "Hierarchy":
         """Builds the tree from (parent, child) pairs of names.
 
         A single root is the virtual root itself and no level; several roots are the
         nodes of level 0. A pair may be given twice.
+
+        Of a node with several parents, as in WordNet, one may be kept: the first
+        given, or the one with the longest or the shortest way from its root, the first
+        of them on a tie. A `DataNotice` counts such nodes.
 
         Args:
           pairs: the edges, in any order; a name is one node.
@@ -132,16 +172,26 @@ class Hierarchy:
             leaves in the order in which they first appear as a child.
           level_names: L distinct names.
           allow_internal_classes: accept nodes that have children in ``classes``.
+          parents: 'error', 'first', 'deepest' or 'shallowest'.
 
         Returns:
           The hierarchy over ``classes``; nodes above no class are dropped.
 
         Raises:
-          UserError: an empty name, a self loop, a node with two parents, a cycle, or a
-            class that is the root, no node, or has children (unless allowed).
+          UserError: an empty name, a self loop, a node with several parents (unless
+            one is kept), a cycle, or a class that is the root, no node, or has children
+            (unless allowed).
+
+        Examples:
+          >>> edges = [("all", "animal"), ("animal", "owl"), ("all", "oak")]
+          >>> Hierarchy.from_edges(edges).paths
+          (('animal', 'owl'), ('oak',))
+          >>> edges += [("all", "pet"), ("pet", "owl"), ("pet", "cat")]
+          >>> Hierarchy.from_edges(edges, parents="first").paths
+          (('animal', 'owl'), ('oak',), ('pet', 'cat'))
         """
-        return cls.from_paths(
-            tree_readers.read_edges(pairs, classes, allow_internal_classes),
+        return cls._from_clean(
+            read_edges(pairs, classes, allow_internal_classes, parents),
             level_names=level_names,
             allow_internal_classes=allow_internal_classes,
         )
@@ -152,6 +202,7 @@ class Hierarchy:
         labels: Any,
         *,
         level_names: Sequence[str] | None = None,
+        missing_as_names: bool = False,
     ) -> "Hierarchy":
         """Builds the tree from the labels of many examples.
 
@@ -159,12 +210,15 @@ class Hierarchy:
         has children in other rows is unknown below it and adds no class; if it has
         none, that node is a class. Classes are ordered like the nodes of a level (see
         the class docstring), so that an array of contiguous ids is what ``encode``
-        makes of it. A node is named ``str(value)``.
+        makes of it. A node is named ``str(value)``, see `names.read_cell`.
 
         Args:
-          labels: [N, L] ints or strings, coarsest level first, an array or nested
-            sequences; -1, ``''`` and ``None`` are unknown, always as a suffix.
+          labels: [N, L] whole numbers or strings, coarsest level first, an array,
+            table or nested sequences; -1, ``''``, ``None`` and NaN are unknown, always
+            as a suffix, and so are the words ``NA``, ``nan``, ``None``, ... of
+            `names.MISSING_WORDS`, of which a `DataNotice` tells.
           level_names: L distinct names.
+          missing_as_names: take those words for names.
 
         Returns:
           The hierarchy of all classes that occur.
@@ -172,9 +226,18 @@ class Hierarchy:
         Raises:
           UserError: a known level after an unknown one, a value that is no name, a
             last level that is unknown in every row.
+
+        Examples:
+          >>> rows = [["animal", "owl"], ["animal", ""], ["oak", ""], ["animal", "cod"]]
+          >>> tree = Hierarchy.from_level_labels(rows, level_names=["kind", "species"])
+          >>> tree.paths
+          (('animal', 'cod'), ('animal', 'owl'), ('oak',))
+          >>> tree.encode(rows).tolist()
+          [[0, 1], [0, -1], [1, 2], [0, 0]]
         """
-        paths = tree_readers.read_level_labels(labels)
-        return cls.from_paths(paths, level_names=level_names)
+        rows = read_label_rows(labels, lambda word: missing_as_names)
+        rows.tell_missing("labels")
+        return cls._from_clean(read_level_labels(rows), level_names=level_names)
 
     @classmethod
     def from_csv(
@@ -183,35 +246,59 @@ class Hierarchy:
         *,
         level_names: Sequence[str] | None = None,
         allow_internal_classes: bool = False,
+        parents: ParentRule = "error",
+        edge_order: EdgeOrder | None = None,
     ) -> "Hierarchy":
-        """Reads a table with one class per row.
+        r"""Reads a table: paths, pairs, or a column a level.
 
-        The path is in the column ``Hierarchy`` or else ``Path``, with ``//`` between
-        names if that occurs anywhere in it and ``/`` otherwise. Columns are separated
-        by ``,``, ``;``, tab or ``|``, whichever makes most of the header. The class
-        order is that of the column ``Number`` if all its cells are integers, else that
-        of the file.
-        A top node that all classes share is kept as a level.
+        Columns are separated by ``,``, ``;``, tab or ``|``, whichever makes most of the
+        header. What they are, whatever the capitals:
+
+        - ``Hierarchy`` or else ``Path``: one class a row, its names separated as
+          `names.split_paths` says. The class order is that of the column ``Number`` if
+          all its cells are integers, else that of the file. A top node that all classes
+          share is kept as a level.
+        - ``parent`` and ``child``, or two columns that share names, with a header or
+          without: pairs as in ``from_edges``, whose leaves are the classes.
+        - Otherwise every column is a level, as in ``from_level_labels``; of taxonomic
+          tables those of the ranks from domain to variety, in that order.
 
         Args:
-          path: a UTF-8 file with a header.
-          level_names: L distinct names.
+          path: a file with UTF-8 or UTF-16 text.
+          level_names: L distinct names; default: those of the columns that are levels.
           allow_internal_classes: accept a class that is an ancestor of another class.
+          parents: see ``from_edges``.
+          edge_order: 'parent_child' or 'child_parent' says that the table has pairs,
+            and in which order; None takes the header's, or parent first.
 
         Returns:
           The hierarchy.
 
         Raises:
           UserError: no such file or column, or a bad tree; the message names the file.
+
+        Examples:
+          >>> import pathlib, tempfile
+          >>> folder = tempfile.TemporaryDirectory()
+          >>> file = pathlib.Path(folder.name, "tree.csv")
+          >>> lines = ["class,path", "owl,animal/bird/owl", "cod,animal/cod"]
+          >>> _ = file.write_text("\n".join(lines))
+          >>> Hierarchy.from_csv(file).paths
+          (('animal', 'bird', 'owl'), ('animal', 'cod'))
+          >>> lines = ["child,parent", "owl,bird", "bird,animal", "cod,animal"]
+          >>> _ = file.write_text("\n".join(lines))
+          >>> Hierarchy.from_csv(file).paths
+          (('bird', 'owl'), ('cod',))
         """
         try:
-            return cls.from_paths(
-                tree_readers.read_csv(path),
-                level_names=level_names,
+            table = read_tree_table(path, parents, edge_order)
+            return cls._from_clean(
+                table.paths,
+                level_names=table.level_names if level_names is None else level_names,
                 allow_internal_classes=allow_internal_classes,
             )
         except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
 
     @classmethod
     def from_newick(
@@ -221,17 +308,20 @@ class Hierarchy:
         level_names: Sequence[str] | None = None,
         allow_internal_classes: bool = False,
     ) -> "Hierarchy":
-        """Reads a tree in Newick notation; classes are in the order of the text.
+        """Reads a tree in Newick notation or NEXUS; classes in the order of the text.
 
         The outermost bracket is the virtual root, whatever its label. Names in single
         quotes may hold anything (``''`` is a quote); underscores stay as they are.
         Comments in square brackets and branch lengths are ignored, except that a leaf
         of branch length 0 with the name of its parent makes the parent itself a class,
         as ``to_newick`` writes it. Inner nodes without a name are called ``node_0``,
-        ``node_1``, ... in the order in which their brackets open.
+        ``node_1``, ... in the order in which their brackets open. So are all where
+        the labels of inner nodes are nothing but numbers without quotes, the support
+        of phylogenetic programs, unless the leaves are whole numbers too and none
+        occurs twice. Of several trees the first is read. A `DataNotice` tells of both.
 
         Args:
-          text: one tree.
+          text: the tree.
           level_names: L distinct names.
           allow_internal_classes: accept a class that is an ancestor of another class.
 
@@ -241,8 +331,12 @@ class Hierarchy:
         Raises:
           UserError: text that is no Newick, a leaf without a name, two children of one
             node with the same name, or a bad tree.
+
+        Examples:
+          >>> Hierarchy.from_newick("(('snowy owl',tit)bird,cod);").paths
+          (('bird', 'snowy owl'), ('bird', 'tit'), ('cod',))
         """
-        return cls.from_paths(
+        return cls._from_clean(
             read_newick(text),
             level_names=level_names,
             allow_internal_classes=allow_internal_classes,
@@ -279,6 +373,11 @@ class Hierarchy:
         Returns:
           Distinct names: the node's own, or its path joined by ``/`` where a name
           repeats on the level; on the last level the class names.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.node_names(0), tree.node_names(1)
+          (('animal', 'oak'), ('owl', 'cod', 'oak'))
         """
         level = range(self.num_levels)[level]
         if level == self.num_levels - 1:
@@ -288,7 +387,13 @@ class Hierarchy:
         )
 
     def first_classes(self, level: int) -> np.ndarray:
-        """The first class at or below each node of a level, int [nodes]."""
+        """The first class at or below each node of a level, int [nodes].
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.first_classes(0).tolist()
+          [0, 2]
+        """
         return np.unique(self.ancestors[:, level], return_index=True)[1]
 
     def name_ids(self, level: int) -> np.ndarray:
@@ -302,6 +407,13 @@ class Hierarchy:
 
         Returns:
           int32 ``[nodes_per_level[level]]``.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((left,right)arm,(left,right)leg);")
+          >>> tree.node_names(1)
+          ('arm/left', 'arm/right', 'leg/left', 'leg/right')
+          >>> tree.name_ids(1).tolist()
+          [0, 1, 0, 1]
         """
         names = [self.paths[c][: level + 1][-1] for c in self.first_classes(level)]
         _, numbers = np.unique(names, return_inverse=True)
@@ -318,6 +430,11 @@ class Hierarchy:
 
         Returns:
           int32 [C, C], symmetric, 0 on the diagonal only; a tree metric.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.path_length().tolist()
+          [[0, 2, 3], [2, 0, 3], [3, 3, 0]]
         """
         return self.depths[:, None] + self.depths - 2 * self._shared_levels()
 
@@ -332,6 +449,11 @@ class Hierarchy:
 
         Returns:
           int32 [C, C], symmetric, 0 on the diagonal only; an ultrametric.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.lca_height().tolist()
+          [[0, 1, 2], [1, 0, 2], [2, 2, 0]]
         """
         heights = np.empty((self.num_classes, self.num_levels + 1), np.int32)
         heights[:, 0] = self.num_levels
@@ -354,6 +476,11 @@ class Hierarchy:
 
         Raises:
           UserError: an id outside this range.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.labels_of([2, -1]).tolist()
+          [[1, 2], [-1, -1]]
         """
         ids = self._check_class_ids(class_ids, lowest=UNKNOWN)
         return np.where(ids[:, None] == UNKNOWN, UNKNOWN, self.ancestors[ids])
@@ -365,22 +492,34 @@ class Hierarchy:
         ends at another node is unknown below it.
 
         Args:
-          rows: N sequences of names, of any lengths, coarsest first; -1, ``''`` and
-            ``None`` are unknown, always as a suffix. Arrays of ints or strings as
-            given to ``from_level_labels`` are such rows.
+          rows: N sequences of names, of any lengths, coarsest first; unknown are
+            the values that ``from_level_labels`` takes for unknown, always as a
+            suffix, and its words for missing values unless the tree has such a name.
+            Arrays as given to it are such rows.
 
         Returns:
           int32 [N, L], -1 for unknown levels, always a suffix.
 
         Raises:
           UserError: a label outside the tree, or a known level after an unknown one.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.encode([("animal", "cod"), ("animal", None), ("oak",)]).tolist()
+          [[0, 1], [0, -1], [1, 2]]
         """
-        unique, inverse = tree_readers.unique_rows(rows)
-        nodes = [
-            self._find_node(tree_readers.known_path(row, number), number)
-            for row, number in unique.items()
-        ]
-        return self._node_labels[np.array(nodes, np.intp)[inverse]]
+        known = read_label_rows(rows, self._names.__contains__)
+        known.tell_missing("labels")
+        ends = np.array(
+            [
+                self._find_node(path, number)
+                for path, number in zip(known.paths, known.firsts, strict=True)
+            ],
+            np.intp,
+        )[known.inverse]
+        below, depths = self._ends
+        reached = np.arange(self.num_levels) < depths[ends][:, None]
+        return np.where(reached, self.ancestors[below[ends]], np.int32(UNKNOWN))
 
     def decode(self, labels: Any) -> list[NamePath]:
         """Turns node ids into paths of names, the inverse of ``encode``.
@@ -392,8 +531,20 @@ class Hierarchy:
           N paths, coarsest first: the whole path of a class, a part of one where finer
           levels are unknown, () where nothing is known. A class that is shallower than
           the tree is not repeated.
+
+        Raises:
+          UserError: an id that no node of its level has.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.decode([[0, 1], [0, -1], [1, 2], [-1, -1]])
+          [('animal', 'cod'), ('animal',), ('oak',), ()]
         """
         known = np.sum(np.asarray(labels) >= 0, axis=1)
+        if (np.asarray(labels) >= np.array(self.nodes_per_level)).any():
+            raise UserError(
+                f"labels hold node ids up to {np.max(labels)}; {self!r} has fewer nodes"
+            )
         firsts = [self.first_classes(level) for level in range(self.num_levels)]
         return [
             self.paths[firsts[depth - 1][row[depth - 1]]][:depth] if depth else ()
@@ -409,6 +560,10 @@ class Hierarchy:
 
         Returns:
           One line that ``from_newick`` reads back.
+
+        Examples:
+          >>> Hierarchy.from_paths([("animal", "snowy owl"), ("oak",)]).to_newick()
+          "(('snowy owl')animal,oak);"
         """
         return write_newick(self._trie)
 
@@ -422,21 +577,28 @@ class Hierarchy:
         Returns:
           One pair per node. ``from_edges(edges, classes=class_names)`` reads them
           back; without internal classes, ``classes`` may be left out.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.to_edges()
+          [('root', 'animal'), ('animal', 'owl'), ('animal', 'cod'), ('root', 'oak')]
         """
-        classes = dict(zip(self._trie.nodes[:, -1], self.class_names, strict=True))
-        paths = self._trie.paths()
-        names = [classes.get(i, path[-1]) for i, path in enumerate(paths)]
+        trie = self._trie
+        names = list(trie.names)
+        ends = trie.nodes[:, -1].tolist()
+        for node, name in zip(ends, self.class_names, strict=True):
+            names[node] = name
         taken = Counter(names)
-        for i, path in enumerate(paths):
-            if i not in classes and taken[names[i]] > 1:
-                names[i] = "/".join(("", *path))
-        root = "root"
-        while root in names:
+        for node in set(range(len(names))).difference(ends):
+            if taken[names[node]] > 1:
+                names[node] = "/".join(("", *trie.path(node)))
+        root, used = "root", set(names)
+        while root in used:
             root = f"_{root}"
-        names.append(root)  # at the place ROOT, the last one
+        above = [*names, root]  # at the place ROOT, the last one
         return [
-            (names[parent], names[node])
-            for (parent, _), node in self._trie.children.items()
+            (above[parent], name)
+            for parent, name in zip(trie.parents.tolist(), names, strict=True)
         ]
 
     def coarsen(self, levels: Sequence[int]) -> "Hierarchy":
@@ -455,6 +617,11 @@ class Hierarchy:
 
         Raises:
           UserError: levels that are empty, not increasing or out of range.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.coarsen([0]).class_names
+          ('animal', 'oak')
         """
         levels = list(levels)
         if not levels or levels != sorted(set(levels) & set(range(self.num_levels))):
@@ -482,13 +649,18 @@ class Hierarchy:
 
         Raises:
           UserError: no class, a class twice, or an id outside 0..C-1.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.subset([2, 0]).paths
+          (('oak',), ('animal', 'owl'))
         """
         ids = self._check_class_ids(class_ids, lowest=0).tolist()
         repeated = [c for c, count in Counter(ids).items() if count > 1]
         if repeated:
             raise UserError(f"class id {repeated[0]} is in the subset more than once")
         paths = [self.paths[c] for c in ids]
-        return Hierarchy.from_paths(
+        return Hierarchy._from_clean(
             paths,
             class_names=[self.class_names[c] for c in ids],
             level_names=self.level_names[: max(map(len, paths), default=0)],
@@ -509,6 +681,12 @@ class Hierarchy:
 
         Returns:
           The shuffled hierarchy.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> shuffled = tree.shuffled(0)
+          >>> shuffled.class_names, sorted(shuffled.depths.tolist())
+          (('owl', 'cod', 'oak'), [1, 2, 2])
         """
         if isinstance(key, int | np.integer):
             key = jax.random.key(key)
@@ -516,7 +694,7 @@ class Hierarchy:
         ancestors = self.ancestors[places]
         ancestors[:, -1] = np.arange(self.num_classes)
 
-        parents, names = map(list, zip(*self._trie.children, strict=True))
+        parents, names = self._trie.parents.tolist(), list(self._trie.names)
         moved = self._trie.nodes[places]
         for node, path in zip(moved[:, -1], self.paths, strict=True):
             names[node] = path[-1]
@@ -544,6 +722,13 @@ class Hierarchy:
 
         Raises:
           UserError: different numbers of classes.
+
+        Examples:
+          >>> tree = Hierarchy.from_newick("((owl,cod)animal,oak);")
+          >>> tree.sibling_overlap(tree)
+          1.0
+          >>> tree.sibling_overlap(Hierarchy.from_newick("(owl,(cod,oak));"))
+          0.0
         """
         if self.num_classes != other.num_classes:
             raise UserError(
@@ -578,22 +763,40 @@ class Hierarchy:
         return grow_trie(self.paths)
 
     @functools.cached_property
-    def _node_labels(self) -> np.ndarray:
-        """Labels of a row that ends at a trie node; last, at index ROOT, all -1."""
+    def _names(self) -> frozenset[str]:
+        """Names of all nodes."""
+        return frozenset(self._trie.names)
+
+    @functools.cached_property
+    def _children(self) -> dict[tuple[int, str], int]:
+        """Trie node by its parent and its name."""
+        trie = self._trie
+        keys = zip(trie.parents.tolist(), trie.names, strict=True)
+        return {key: node for node, key in enumerate(keys)}
+
+    @functools.cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a row that ends at a trie node knows: a class below it, and L' levels.
+
+        The last entry, at index ROOT, is of a row that knows nothing.
+        """
         nodes = self._trie.nodes
-        num_nodes = len(self._trie.children)
-        table = np.full((num_nodes + 1, self.num_levels), UNKNOWN, np.int32)
+        below = np.zeros(len(self._trie.names) + 1, np.int32)
+        depths = np.zeros_like(below)
         for level in range(self.num_levels):
+            below[nodes[:, level]] = np.arange(self.num_classes)
             real = self.depths > level
-            table[nodes[real, level], : level + 1] = self.ancestors[real, : level + 1]
-        table[nodes[:, -1]] = self.ancestors
-        return table
+            depths[nodes[real, level]] = level + 1
+        # A class is known to the last level, even if it is internal.
+        below[nodes[:, -1]] = np.arange(self.num_classes)
+        depths[nodes[:, -1]] = self.num_levels
+        return below, depths
 
     def _find_node(self, path: NamePath, number: int) -> int:
         """Trie node of a path that row ``number`` of the labels names."""
         node = ROOT
         for level, name in enumerate(path):
-            node = self._trie.children.get((node, name))
+            node = self._children.get((node, name))
             if node is None:
                 above = repr("/".join(path[:level])) if level else "the root"
                 raise UserError(

@@ -1,202 +1,228 @@
-"""What users have instead of paths: edges, label columns, CSV files.
+"""What users have instead of paths: label columns and tables.
 
 Each reader turns its input into one path per class; `Hierarchy` documents the formats.
 """
 
 import contextlib
-import csv
-import itertools
 import os
-from collections import Counter
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from hierjax.errors import UserError
-from hierjax.names import UNKNOWN, NamePath, as_names, as_path, as_row
-from hierjax.trie import grow_trie, internal_class_error, rank_nodes
+from hierjax.edges import ParentRule, read_edges
+from hierjax.errors import UserError, notice
+from hierjax.label_rows import LabelRows, read_label_rows
+from hierjax.names import MISSING_WORDS, NamePath, as_names, read_cell, split_paths
+from hierjax.text_files import Table, as_table, read_lines
+from hierjax.trie import grow_trie, rank_nodes
+
+EdgeOrder = Literal["parent_child", "child_parent"]
+"""Which column of a list of edges is which."""
+
+RANKS = tuple(
+    "domain superkingdom kingdom subkingdom phylum division subphylum superclass class "
+    "subclass superorder order suborder superfamily family subfamily tribe genus "
+    "subgenus species subspecies variety".split()
+)
+"""Columns that are levels in this order, wherever they stand in a table."""
+
+_MAIN_RANKS = frozenset("kingdom phylum class order family genus species".split())
+_PATH_COLUMNS = ("hierarchy", "path")
+# What a header calls parents and children; the first pair that it has counts.
+_HEADERS = (
+    (
+        {"parent", "superclass", "hypernym", "ancestor"},
+        {"child", "subclass", "hyponym"},
+    ),
+    ({"parent", "superclass", "hypernym"}, {"node", "name", "class", "label", "taxon"}),
+    ({"parentid"}, {"id", "childid", "nodeid", "taxonid", "classid"}),
+    ({"parentname"}, {"name", "childname", "nodename", "classname"}),
+    ({"source"}, {"target"}),
+    ({"from"}, {"to"}),
+)
 
 
-def read_edges(
-    pairs: Iterable[tuple[str | int, str | int]],
-    classes: Sequence[str | int] | None,
-    allow_internal_classes: bool,
-) -> list[NamePath]:
-    """Paths of the classes, or else of all leaves, from (parent, child) pairs."""
-    parents = _parents(pairs)
-    inner = set(parents.values())
-    paths = _node_paths(parents)
-    if classes is None:
-        classes = [child for child in parents if child not in inner]
-    classes = as_names(classes, "the list of classes")
-    for name in classes:
-        if not paths.get(name):
-            raise UserError(
-                f"the class {name!r} is not a node below the root of the edges"
-            )
-        if name in inner and not allow_internal_classes:
-            raise internal_class_error(name, "other nodes")
-    return [paths[name] for name in classes]
+class TreeTable(NamedTuple):
+    """The classes of a table.
+
+    Attributes:
+      paths: One a class.
+      level_names: Of the columns, None where they tell none.
+    """
+
+    paths: list[NamePath]
+    level_names: tuple[str, ...] | None = None
 
 
-def _parents(pairs: Iterable[tuple[str | int, str | int]]) -> dict[str, str]:
-    """Child -> parent, in the order of the pairs."""
-    parents: dict[str, str] = {}
-    for i, pair in enumerate(pairs):
-        names = as_path(pair, f"edge {i}")
-        if len(names) != 2:
-            raise UserError(f"edge {i} has {len(names)} names, not (parent, child)")
-        parent, child = names
-        if parent == child:
-            raise UserError(f"edge {i} makes the node {child!r} its own parent")
-        if parents.setdefault(child, parent) != parent:
-            raise UserError(
-                f"the node {child!r} has two parents, {parents[child]!r} and "
-                f"{parent!r}; a tree allows one"
-            )
-    return parents
-
-
-def _node_paths(parents: dict[str, str]) -> dict[str, NamePath]:
-    """Path of every node; an only root is left out of them and has the path ()."""
-    roots = {parent for parent in parents.values() if parent not in parents}
-    paths = {root: (root,) if len(roots) > 1 else () for root in roots}
-    for node in parents:
-        way: list[str] = []
-        passed: set[str] = set()
-        while node not in paths:
-            if node in passed:
-                cycle = [node, *reversed(way[way.index(node) :])]
-                raise UserError(
-                    f"the edges have a cycle: {' -> '.join(map(repr, cycle))}"
-                )
-            way.append(node)
-            passed.add(node)
-            node = parents[node]
-        for child in reversed(way):
-            paths[child] = (*paths[parents[child]], child)
-    return paths
-
-
-def read_level_labels(labels: Any) -> list[NamePath]:
+def read_level_labels(rows: LabelRows) -> list[NamePath]:
     """Paths of the classes that occur among rows of labels, sorted like nodes."""
-    rows, _ = unique_rows(labels)
-    width = max(map(len, rows), default=0)
-    known = {known_path(row, number) for row, number in rows.items()}
-    inner = {path[:end] for path in known for end in range(len(path))}
-    classes = list(known - inner - {()})
-    depth = max(map(len, classes), default=0)
-    if depth < max(width, 1):
+    known = [path for path in rows.paths if path]
+    depth = max(map(len, known), default=0)
+    if depth < max(rows.width, 1):
         raise UserError(
-            f"level {depth} is unknown in all {len(rows)} different rows of the "
+            f"level {depth} is unknown in all {len(rows.paths)} different rows of the "
             "labels; every level must be known somewhere"
         )
-    trie = grow_trie(classes)
-    order = np.argsort(rank_nodes(trie.children)[trie.nodes[:, -1]])
-    return [classes[i] for i in order]
+    trie = grow_trie(known)
+    ends = trie.nodes[:, -1]
+    leaves = np.flatnonzero(~np.isin(ends, trie.parents))
+    return [known[i] for i in leaves[np.argsort(rank_nodes(trie)[ends[leaves]])]]
 
 
-def unique_rows(rows: Any) -> tuple[dict[tuple, int], np.ndarray]:
-    """Different rows with the number of their first occurrence, and which is where."""
-    if hasattr(rows, "__array__"):
-        rows = np.asarray(rows).tolist()
-    first: dict[tuple, int] = {}
-    firsts = np.array(
-        [
-            first.setdefault(as_row(row, f"row {number}"), number)
-            for number, row in enumerate(rows)
-        ],
-        np.intp,
-    )
-    return first, np.unique(firsts, return_inverse=True)[1]
+def read_tree_table(
+    path: str | os.PathLike, parents: ParentRule, edge_order: EdgeOrder | None
+) -> TreeTable:
+    """Reads a tree in a table; messages do not name the file.
 
-
-def known_path(row: tuple, number: int) -> NamePath:
-    """Names of row ``number`` of raw labels without its unknown suffix."""
-    # numpy turns a -1 among strings into '-1'.
-    unknown = [value in (None, "", "-1", UNKNOWN) for value in row]
-    depth = unknown.index(True) if True in unknown else len(row)
-    if False in unknown[depth:]:
-        level = unknown.index(False, depth)
+    See `Hierarchy.from_csv` for what columns mean.
+    """
+    lines, delimiter = read_lines(path)
+    if not lines:
+        raise UserError("has no rows below a header")
+    edges = find_edges(lines, edge_order)
+    if edges is not None:
+        if edges.has_header and read_edge_header(lines[0]) is None:
+            notice(f"the first line of pairs, {lines[0]}, is taken for a header")
+        return TreeTable(read_edge_lines(lines, edges, parents))
+    if len(lines) < 2:
+        raise UserError("has no rows below a header")
+    table = as_table(lines, delimiter)
+    column = find_column(table[0], _PATH_COLUMNS)
+    if column is not None:
+        return TreeTable(_paths_in(table, column))
+    levels = find_levels(list(table[0]))
+    if len(levels) < 2:
         raise UserError(
-            f"row {number} has the label {row[level]!r} at level {level} below the "
-            f"unknown level {depth}; unknown levels must be the last ones of a row"
+            "needs a column 'Path' or 'Hierarchy', columns 'parent' and 'child', or a "
+            f"column a level, found {list(table[0])}"
         )
-    return as_names(row[:depth], f"row {number}")
+    notice(f"the levels of the tree are the columns {', '.join(levels)}")
+    rows = read_label_rows([tuple(row[level] for level in levels) for row in table])
+    rows.tell_missing("the tree")
+    return TreeTable(read_level_labels(rows), tuple(levels))
 
 
-def read_csv(path: str | os.PathLike) -> list[NamePath]:
-    """Paths in a table of one class per row; messages do not name the file."""
-    rows = read_table(path)
-    column = next((name for name in ("Hierarchy", "Path") if name in rows[0]), None)
-    if column is None:
-        raise UserError(f"needs a column 'Path' or 'Hierarchy', found {list(rows[0])}")
+def find_column(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """The column called like the first of these, whatever its capitals."""
+    by_name = {column.lower(): column for column in reversed(list(columns))}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def find_levels(columns: Sequence[str]) -> list[str]:
+    """Those of a table's columns that are levels, coarsest first.
+
+    Where three main ranks of taxonomy are among them these are the ranks alone, in
+    their order; else all that have a name and are no numbers of rows.
+    """
+    ranked = {column.lower(): column for column in columns if column.lower() in RANKS}
+    if len(_MAIN_RANKS & ranked.keys()) > 2:
+        return [ranked[rank] for rank in RANKS if rank in ranked]
+    numbers = ("number", "id", "index", "no", "count")
+    return [name for name in columns if name and name.lower() not in numbers]
+
+
+def _paths_in(table: Table, column: str) -> list[NamePath]:
     # Without integer numbers the rows stay in the order of the file.
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        rows.sort(key=lambda row: int(row["Number"]))
-    cells = [row[column] for row in rows]
+    number = find_column(table[0], ("number",))
+    with contextlib.suppress(KeyError, ValueError):
+        table = sorted(table, key=lambda row: int(row[number]))
+    cells = [row[column] for row in table]
     return [
         as_names(path or ("",), f"the path {cell!r}")
         for path, cell in zip(split_paths(cells), cells, strict=True)
     ]
 
 
-def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Reads a table with a header; messages do not name the file.
+class EdgeColumns(NamedTuple):
+    """Where the lines of a table have parents and children.
 
-    Columns are separated by that of ``,``, ``;``, tab and ``|`` which makes most of
-    the header; cells may be quoted, blank lines are skipped.
-
-    Args:
-      path: A UTF-8 file, with or without a byte order mark.
-
-    Returns:
-      One dict a row, at least one; cells and names without spaces around them, a cell
-      that the row lacks is ``''``.
-
-    Raises:
-      UserError: It cannot be read, is empty, has a column twice or a row that is longer
-        than the header.
+    Attributes:
+      parent: Number of the column.
+      child: Number of the column.
+      has_header: Whether the first line is one.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t|", key=lambda mark: len(_cells(first, mark)))
-            file.seek(0)
-            lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
-    except UnicodeDecodeError as error:
+
+    parent: int
+    child: int
+    has_header: bool
+
+
+def find_edges(lines: list[list[str]], asked: EdgeOrder | None) -> EdgeColumns | None:
+    """Whether the lines of a table are edges, and where.
+
+    They are where the header names parent and child, the order is asked for, or there
+    are two columns that share names or whose first line is none of a header, because
+    its names occur below.
+    """
+    if asked not in (None, *get_args(EdgeOrder)):
         raise UserError(
-            f"is no text in UTF-8 ({error}); save it as CSV in UTF-8"
-        ) from None
-    except (OSError, csv.Error) as error:
-        raise UserError(f"cannot be read as a CSV table: {error}") from None
-    if len(lines) < 2:
-        raise UserError("has no rows below a header")
-    header = [name.strip() for name in lines[0]]
-    for name, times in Counter(header).items():
-        if times > 1 and name:
-            raise UserError(f"has the column {name!r} {times} times, not once")
-    rows = []
-    for number, line in enumerate(lines[1:]):
-        if len(line) > len(header):
+            f"edge_order must be one of {', '.join(get_args(EdgeOrder))}, got {asked!r}"
+        )
+    said = read_edge_header(lines[0])
+    if asked is None and said is not None:
+        return said
+    if asked is not None:
+        if said is None and any(len(line) > 2 for line in lines):
             raise UserError(
-                f"has {len(line)} cells in row {number} below a header of "
-                f"{len(header)}; put cells that hold {delimiter!r} in double quotes"
+                f"has {max(map(len, lines))} columns; pairs have two, or a header that "
+                f"names parent and child, found {lines[0]}"
             )
-        cells = [cell.strip() for cell in line]
-        rows.append(dict(itertools.zip_longest(header, cells, fillvalue="")))
-    return rows
+        first, second = sorted(said[:2]) if said is not None else (0, 1)
+        places = (first, second) if asked == "parent_child" else (second, first)
+        return EdgeColumns(*places, said is not None)
+    is_path = find_column(lines[0], _PATH_COLUMNS) is not None
+    if len(lines) < 2 or is_path or any(len(line) != 2 for line in lines):
+        return None
+    has_header = not {*lines[0]} & {name for line in lines[1:] for name in line}
+    left, right = ({*column} - {""} for column in zip(*lines, strict=True))
+    return EdgeColumns(0, 1, has_header) if left & right or not has_header else None
 
 
-def split_paths(cells: Sequence[str]) -> list[tuple[str, ...]]:
-    """Paths in the cells of a column; ``//`` separates names if it occurs, else ``/``.
+def read_edge_header(cells: Sequence[str]) -> EdgeColumns | None:
+    """Where a header has parents and children, None if it is none of edges."""
+    words = [re.sub(r"[^a-z]", "", cell.lower()) for cell in cells]
+    if len(_MAIN_RANKS.intersection(words)) > 2 or {*words} & {*_PATH_COLUMNS}:
+        return None
+    for parents, children in _HEADERS:
+        above = [i for i, word in enumerate(words) if word in parents]
+        below = [i for i, word in enumerate(words) if word in children]
+        if above and below:
+            return EdgeColumns(above[0], below[0], True)
+    return None
 
-    An empty cell is the empty path.
+
+def _in_order(columns: EdgeColumns) -> tuple[str, str]:
+    is_first = columns.parent < columns.child
+    return ("parent", "child") if is_first else ("child", "parent")
+
+
+def read_edge_lines(
+    lines: list[list[str]], columns: EdgeColumns, parents: ParentRule = "error"
+) -> list[NamePath]:
+    """Paths of the leaves of edges, a pair a line.
+
+    A child without a parent (blank, -1, a word for a missing value) is a top node.
     """
-    separator = "//" if any("//" in cell for cell in cells) else "/"
-    return [tuple(cell.split(separator)) if cell else () for cell in cells]
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+    pairs, tops = [], []
+    for number, line in enumerate(lines[columns.has_header :]):
+        if not any(line):
+            continue
+        if len(line) <= max(columns[:2]) or not line[columns.child]:
+            raise UserError(
+                f"row {number} must be {' '.join(_in_order(columns))!r}, got {line}"
+            )
+        parent, child = line[columns.parent], line[columns.child]
+        if not read_cell(parent) or parent in MISSING_WORDS:
+            tops.append(child)
+        else:
+            pairs.append((parent, child))
+    # An only root is no level; several stand below one that is none either.
+    if len(tops) > 1:
+        root = "root"
+        used = {name for pair in pairs for name in pair}
+        while root in used:
+            root = f"_{root}"
+        pairs = [*((root, top) for top in tops), *pairs]
+    return read_edges(pairs, None, False, parents)

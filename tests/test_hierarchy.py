@@ -1,14 +1,18 @@
 import csv
 import dataclasses
+import doctest
 import time
+import warnings
 
 import jax
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierjax.errors import UserError
+from hierjax import hierarchy
+from hierjax.errors import DataNotice, UserError
 from hierjax.hierarchy import Hierarchy
 
 ANIMALS = [
@@ -226,6 +230,13 @@ def test_permuting_the_classes_permutes_the_tree(paths, random):
     assert tree.subset(order) == permuted
 
 
+def test_numbers_of_any_length_are_sorted_by_value():
+    names = ["1" + "0" * 4999, "9" * 4999, "007", "7", "x", "٣"]
+    tree = Hierarchy.from_paths([(name, "leaf") for name in names])
+    order = ("٣", "007", "7", "9" * 4999, "1" + "0" * 4999, "x")
+    assert tree.node_names(0) == order
+
+
 def test_nodes_are_sorted_by_number_name_or_parent():
     numbers = Hierarchy.from_paths([("10", "z"), ("9", "y"), ("a", "x")])
     assert numbers.node_names(0) == ("9", "10", "a")
@@ -374,7 +385,10 @@ def test_encode_takes_arrays():
         (("animal", "", "owl"), "row 1 has the label 'owl' at level 2 below the unk"),
         ((None, "bird"), "row 1 has the label 'bird' at level 1 below the unknown"),
         (("animal", -3), "row 1 has -3 at position 1"),
-        ((np.nan,), "row 1 has nan"),
+        ((np.inf,), "row 1 has inf"),
+        ((1.5,), "row 1 has 1.5"),
+        ((b"\xff",), "row 1 has b"),
+        (("animal", "NA", "owl"), "'owl' at level 2 below the unknown 'NA' at level 1"),
         ("animal", "row 1 is 'animal'"),
         ((["animal"],), r"row 1 is \(\['animal'\],\)"),
     ],
@@ -417,6 +431,36 @@ def test_level_labels_with_unknowns():
     for row in labels:
         row[:] = [value if value >= 0 else None for value in row]
     assert Hierarchy.from_level_labels(labels) == tree
+
+
+def test_words_for_missing_values_are_unknown_unless_wanted():
+    rows = [["a", "x"], ["a", "NA"], ["b", "nan"], ["b", "y"], ["NA", "nan"]]
+    with pytest.warns(
+        DataNotice, match=r"4 labels are words .*: NA \(2\), nan \(2\); mi"
+    ):
+        tree = Hierarchy.from_level_labels(rows)
+    assert tree.paths == (("a", "x"), ("b", "y"))
+    with pytest.warns(DataNotice, match="4 labels are words"):
+        labels = tree.encode(rows)
+    np.testing.assert_array_equal(labels, [[0, 0], [0, -1], [1, -1], [1, 1], [-1, -1]])
+    names = Hierarchy.from_level_labels(rows, missing_as_names=True)
+    assert names.num_classes == 5
+    assert (names.encode(rows) >= 0).all()
+    # A word is one only as a whole and as it is usually written.
+    kept = Hierarchy.from_level_labels([["Na"], ["none"], ["nanny"], ["N A"]])
+    assert kept.num_classes == 4
+
+
+@pytest.mark.parametrize("dtype", ["object", "string"])
+def test_tables_of_pandas(dtype):
+    table = pandas.DataFrame(
+        {"k": ["a", "a", "b", "b"], "s": pandas.array(["x", None, "y ", None], dtype)}
+    )
+    tree = Hierarchy.from_level_labels(table)
+    assert tree.paths == (("a", "x"), ("b", "y"))
+    np.testing.assert_array_equal(tree.encode(table)[:, 1], [0, -1, 1, -1])
+    numbers = pandas.DataFrame({"k": [1, 1, 2], "s": [3, np.nan, 40]})
+    assert Hierarchy.from_level_labels(numbers).paths == (("1", "3"), ("2", "40"))
 
 
 def test_level_labels_with_a_value_under_two_parents():
@@ -470,7 +514,7 @@ def test_ragged_level_labels(paths):
         ([[-1, -1]], "level 0 is unknown"),
         ([], "level 0 is unknown"),
         ([[0, 1], [0, -7]], "row 1 has -7 at position 1"),
-        (np.array([[0.0, 1.0]]), "row 0 has 0.0"),
+        (np.array([[0.0, 1.5]]), "row 0 has 1.5"),
         (np.array([0, 1]), "row 0 is 0"),
     ],
 )
@@ -501,7 +545,10 @@ def test_edges_with_one_and_with_several_roots():
     ("edges", "message"),
     [
         ([("a", "b"), ("b", "b")], "edge 1 makes the node 'b' its own parent"),
-        ([("a", "b"), ("c", "b")], "'b' has two parents, 'a' and 'c'"),
+        (
+            [("a", "b"), ("c", "b")],
+            "1 of 1 nodes have .* parents .'b' under 'a' and 'c'",
+        ),
         ([("a", "b"), ("b", "")], "edge 1 has '' at position 1"),
         ([("a", "b", "c")], "edge 0 has 3 names"),
         ([("a", "b"), ("c", "d"), ("d", "c")], "cycle: 'd' -> 'c' -> 'd'"),
@@ -526,6 +573,55 @@ def test_bad_edges(edges, message):
 def test_bad_edge_classes(classes, message):
     with pytest.raises(UserError, match=message):
         Hierarchy.from_edges([("root", "a"), ("a", "b")], classes=classes)
+
+
+# a - b - c - x with ways of 1, 2 and 3 nodes down to x, y below it.
+SEVERAL = [("r", "a"), ("a", "x"), ("r", "x"), ("a", "b"), ("b", "c"), ("c", "x"),
+           ("x", "y"), ("r", "z"), ("c", "z")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "other"),
+    [
+        ("first", ("a", "x", "y"), ("z",)),
+        ("shallowest", ("x", "y"), ("z",)),
+        ("deepest", ("a", "b", "c", "x", "y"), ("a", "b", "c", "z")),
+    ],
+)
+def test_one_of_several_parents(rule, path, other):
+    with pytest.warns(DataNotice, match="2 of 6 nodes have several parents") as caught:
+        tree = Hierarchy.from_edges(SEVERAL, parents=rule)
+    assert {path, other} <= set(tree.paths)
+    assert "'x' under 'a' and 'r' and 'c'; 'z' under 'r' and 'c'" in str(
+        caught[0].message
+    )
+    with pytest.raises(UserError, match="2 of 6 nodes have several .*parents='first'"):
+        Hierarchy.from_edges(SEVERAL)
+    with pytest.raises(UserError, match="parents must be one of error, first"):
+        Hierarchy.from_edges(SEVERAL, parents="last")
+    with pytest.raises(UserError, match="cycle: 'a' -> 'x' -> 'a'"):
+        Hierarchy.from_edges([*SEVERAL, ("x", "a")], parents=rule)
+
+
+@few_examples
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9)), min_size=1))
+def test_chosen_parents_make_the_shortest_and_longest_paths(steps):
+    pairs = [(node, node + step) for node, step in steps]  # upwards: no cycle
+    parents = {}
+    for parent, child in pairs:
+        parents.setdefault(child, []).append(parent)
+
+    def lengths(node):
+        above = parents.get(node)
+        return {1 + n for p in above for n in lengths(p)} if above else {0}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataNotice)
+        for rule, best in (("shallowest", min), ("deepest", max)):
+            tree = Hierarchy.from_edges(pairs, parents=rule)
+            several = len({p for p, _ in pairs} - parents.keys()) > 1
+            for path in tree.paths:
+                assert len(path) == best(lengths(int(path[-1]))) + several
 
 
 @few_examples
@@ -584,6 +680,39 @@ def test_newick_names_unnamed_nodes():
     assert Hierarchy.from_newick(tree.to_newick()) == tree
 
 
+@pytest.mark.parametrize(
+    "labels", [("100", "87"), ("0.98", "1"), ("97.5/100", "1e-3"), ("100", "100")]
+)
+def test_numbers_of_inner_nodes_are_support(labels):
+    text = "((a,b){}:0.1,(c,(d,e){}))9;".format(*labels)
+    with pytest.warns(
+        DataNotice, match="2 labels of inner nodes are numbers .* quotes"
+    ):
+        tree = Hierarchy.from_newick(text)
+    assert tree == Hierarchy.from_newick("((a,b),(c,(d,e)));").subset(range(5))
+    with pytest.warns(DataNotice, match="are taken for support"):
+        Hierarchy.from_newick("((1,2)100,(3,4)100);")
+
+
+def test_numbers_of_inner_nodes_are_names_where_they_are_ids_or_in_quotes():
+    ids = Hierarchy.from_newick("((9606,9598)9605,10090)1;")
+    assert ids.paths == (("9605", "9606"), ("9605", "9598"), ("10090",))
+    quoted = Hierarchy.from_newick("((a,b)'100',(c,d)'100x');")
+    assert quoted.node_names(0) == ("100", "100x")
+    mixed = Hierarchy.from_newick("((a,b)100,(c,d)mammals);")
+    assert mixed.node_names(0) == ("100", "mammals")
+    text = Hierarchy.from_paths([("5", "a"), ("6", "b")]).to_newick()
+    assert text == "((a)'5',(b)'6');"
+
+
+def test_newick_as_people_have_it():
+    tree = Hierarchy.from_newick("\ufeff\n(Darwin's finch,O'Brien,'x''y');\n")
+    assert tree.class_names == ("Darwin's finch", "O'Brien", "x'y")
+    assert Hierarchy.from_newick(tree.to_newick()) == tree
+    with pytest.warns(DataNotice, match="more than one tree .*; the first is read"):
+        assert Hierarchy.from_newick("(a,b);\n(c,d);").class_names == ("a", "b")
+
+
 def test_newick_internal_class():
     tree = build([("a",), ("a", "a"), ("a", "b"), ("c",)])
     text = tree.to_newick()
@@ -603,13 +732,32 @@ def test_newick_may_be_deep():
     assert Hierarchy.from_newick(tree.to_newick()) == tree
 
 
+def test_a_tree_too_deep_is_refused_before_it_takes_time():
+    start = time.process_time()
+    for make in (
+        lambda: Hierarchy.from_newick("(" * 10**6 + "a"),
+        lambda: Hierarchy.from_edges((i, i + 1) for i in range(10**5)),
+        lambda: Hierarchy.from_paths([map(str, range(10_001))]),
+    ):
+        with pytest.raises(
+            UserError, match="levels; accepted are 10,000 levels and, c"
+        ):
+            make()
+    comb = "(" * 9_000 + "a" + "".join(f",b{i})" for i in range(9_000)) + ";"
+    with pytest.raises(UserError, match="9,001 classes on 9,000 levels; .*50,000,000"):
+        Hierarchy.from_newick(comb)
+    assert time.process_time() - start < 5
+
+
 @few_examples
 @given(
     st.one_of(
         trees(internal=True),
         trees(
             internal=True,
-            names=st.text("a_9 ,()[]:;'\"\n", min_size=1, max_size=4).filter(str.strip),
+            names=st.text("a_9 ,()[]:;'\"\n", min_size=1, max_size=4)
+            .map(str.strip)
+            .filter(bool),
         ),
     )
 )
@@ -630,8 +778,8 @@ def test_newick_round_trip(paths):
         ("((a,b);", "before all its brackets are closed"),
         ("(a,b));", r"has '\);' at character 5"),
         ("a,b;", "has ',b;' at character 1"),
-        ("(a,b); (c);", r"has '\(c\);' at character 7"),
-        ("(a 'b');", r"character 3"),
+        ("(a,b); c;", r"has 'c;' at character 7"),
+        ("('a' 'b');", r"character 5"),
         ("(a,b(c));", "character 4"),
         ("(a,b:x);", "branch length 'x' at character 5"),
         ("(a,b:);", r"has '\);' at character 5"),
@@ -672,8 +820,13 @@ def test_csv_variants(tmp_path):
     [
         ("", "no rows below a header"),
         ("Class,Path\n", "no rows below a header"),
-        ("Class,Number\nx,1\n", r"column 'Path' or 'Hierarchy', found \['Class', 'N"),
-        ("Path\nk/\n", "the path 'k/' has '' at position 1"),
+        (
+            "Class,Number\nx,1\n",
+            r"column 'Path' or 'Hierarchy', .* found \['Class', 'N",
+        ),
+        ("Path\nk/x\nk//y\n", "row 1 has an empty name inside the path 'k//y'"),
+        ("Path\nk/x\nk;y\n", "row 0 separates names by '/' .* row 1 by ';'"),
+        ('Path\n"k/x\n', "cannot be read as a CSV table"),
         ("Class,Path\nx\n", "the path '' has ''"),
         ("Path\nk/x\nk/x\n", "classes 0 and 1 have the same path 'k/x'"),
         ("Path\nk/x\nk\n", "allow_internal_classes"),
@@ -685,7 +838,7 @@ def test_bad_csv_names_the_file(tmp_path, text, message):
 
 
 def test_unreadable_csv(tmp_path):
-    with pytest.raises(UserError, match="absent.csv: cannot be read"):
+    with pytest.raises(UserError, match="absent.csv: no such file"):
         Hierarchy.from_csv(tmp_path / "absent.csv")
     (tmp_path / "bytes.csv").write_bytes(b"Path\n\xff\xfe")
     with pytest.raises(UserError, match="bytes.csv: is no text in UTF-8"):
@@ -934,6 +1087,12 @@ def test_decode_is_the_inverse_of_encode(paths, hidden):
     assert all(path == row for path, row in zip(decoded, rows, strict=True))
 
 
+def test_decode_refuses_other_numbers():
+    tree = Hierarchy.from_paths(ANIMALS)
+    with pytest.raises(UserError, match="node ids up to 4294967296; .* fewer nodes"):
+        tree.decode([[2**32, 0, 0]])
+
+
 def test_decode_names_a_shallow_class_once():
     tree = build([("a", "b", "c"), ("d",)])
     assert tree.decode([[1, 1, 1], [1, 1, -1], [0, 0, -1], [-1, -1, -1]]) == [
@@ -942,3 +1101,25 @@ def test_decode_names_a_shallow_class_once():
         ("a", "b"),
         (),
     ]
+
+
+def test_a_million_leaves():
+    # A tenth of them, in a tenth of the time that a million may take.
+    paths = [(f"k{i % 7}", f"g{i % 5000}", f"s{i}") for i in range(100_000)]
+    start = time.process_time()
+    tree = Hierarchy.from_paths(paths)
+    assert tree.nodes_per_level == (7, 35_000, 100_000)
+    assert time.process_time() - start < 3
+    assert Hierarchy.from_edges(tree.to_edges()).num_classes == 100_000
+    assert time.process_time() - start < 6
+
+
+def test_examples_of_the_docstrings():
+    failed, tried = doctest.testmod(hierarchy)
+    assert not failed and tried > 30
+
+
+@pytest.mark.parametrize("name", ["all", "average", "means", "a/features"])
+def test_levels_are_not_called_as_parts_of_measures(name):
+    with pytest.raises(UserError, match="one that measures have of their own"):
+        Hierarchy.from_paths([("a", "x"), ("b", "y")], level_names=("top", name))

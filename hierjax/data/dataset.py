@@ -35,6 +35,22 @@ class Dataset:
         rows have only numbers.
       feature_maps: What made the features from the data as they were read, first to
         last; a trained model does the same to new data.
+
+    Example:
+      >>> import numpy as np
+      >>> from hierjax import Hierarchy
+      >>> tree = Hierarchy.from_paths([("animal", "owl"), ("animal", "cod"), ("oak",)])
+      >>> dataset = Dataset(
+      ...     name="six rows",
+      ...     features=np.arange(12).reshape(6, 2),
+      ...     labels=tree.labels_of([0, 1, 2, 0, 1, 2]),
+      ...     hierarchy=tree,
+      ...     splits={"train": [0, 1, 2], "test": [3, 4, 5]},
+      ... )
+      >>> dataset.labels[dataset.rows("train")].tolist()
+      [[0, 0], [0, 1], [1, 2]]
+      >>> dataset.features.dtype
+      dtype('float32')
     """
 
     name: str
@@ -172,6 +188,13 @@ class Dataset:
         array = np.asarray(values)
         if array.size and array.dtype.kind not in "iu":
             raise UserError(f"{self.name}: {what} must be integers, got {array.dtype}")
+        limits = np.iinfo(np.int32)
+        wide = (array < limits.min) | (array > limits.max)
+        if wide.any():
+            raise UserError(
+                f"{self.name}: {what} have {array[wide][0]}, accepted are integers of "
+                "32 bits"
+            )
         return array.astype(np.int32, copy=False)
 
     def _check_finite(self, features: np.ndarray) -> None:

@@ -13,6 +13,11 @@ class FeatureMap(NamedTuple):
       scale: They are divided by it, ``[...]``; infinite makes a feature 0; None: 1.
       components: ``[d, F]``: the rows are then flattened and projected on these; None:
         they are not.
+
+    Example:
+      >>> centred = FeatureMap(np.array([1.0, 2.0]), scale=np.array([1.0, np.inf]))
+      >>> centred(np.array([[3.0, 4.0]])).tolist()
+      [[2.0, 0.0]]
     """
 
     offset: np.ndarray

@@ -3,10 +3,12 @@
 import collections
 import dataclasses
 import hashlib
+import re
 
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.hierarchy import Hierarchy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Inspection:
       constant_features: Features that are the same in all training rows.
       num_features: Features a row.
       shared_groups: Units of the bootstrap that lie in more than one split.
+      alike: Nodes below one parent whose names differ in capitals or in blanks,
+        hyphens and underscores alone: groups of paths.
     """
 
     nodes: tuple[Node, ...]
@@ -88,6 +92,7 @@ class Inspection:
     constant_features: int
     num_features: int
     shared_groups: int
+    alike: tuple[tuple[tuple[str, ...], ...], ...]
 
 
 def inspect(dataset: Dataset) -> Inspection:
@@ -95,6 +100,14 @@ def inspect(dataset: Dataset) -> Inspection:
 
     Equal features are equal bit by bit, found by a digest of every row; rows in no
     split are left out of that.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> found = inspect(gm_notes.load())
+      >>> found.splits
+      {'train': 766, 'validation': 254, 'test': 510}
+      >>> [(level.name, level.num_nodes) for level in found.levels]
+      [('family', 16), ('instrument', 128)]
     """
     hierarchy, labels = dataset.hierarchy, dataset.labels
     split_of = np.full(len(labels), -1)
@@ -130,6 +143,7 @@ def inspect(dataset: Dataset) -> Inspection:
         constant_features=int((flat.max(axis=0) == flat.min(axis=0)).sum()),
         num_features=flat.shape[1],
         shared_groups=_shared_groups(dataset, split_of),
+        alike=_alike(hierarchy),
     )
 
 
@@ -172,6 +186,15 @@ def _nodes(dataset: Dataset) -> tuple[Node, ...]:
                     Node(path, int(counts[node]), int(ending[node]) if finer else 0)
                 )
     return tuple(sorted(nodes, key=lambda node: node.path))
+
+
+def _alike(hierarchy: Hierarchy) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    groups = collections.defaultdict(dict)
+    for path in hierarchy.paths:
+        for end in range(1, len(path) + 1):
+            name = re.sub(r"[\s_-]+", " ", path[end - 1]).casefold()
+            groups[path[: end - 1], name][path[:end]] = None
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def _equal_rows(dataset: Dataset, rows: np.ndarray) -> list[tuple[int, ...]]:

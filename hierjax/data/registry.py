@@ -2,67 +2,31 @@
 
 import difflib
 import functools
+import importlib
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import pkgutil
+from collections.abc import Sequence
 
+from hierjax.data import own, sets
 from hierjax.data.dataset import Dataset
-from hierjax.data.own import folder, manifest, npz, tfds_sets
-from hierjax.data.sets import (
-    cifar100,
-    digits,
-    gm_notes,
-    hierarchical_mnist,
-    image_sets,
-    modelnet40,
-    psb,
-    tut2016,
-)
+from hierjax.data.loader import Loader
+from hierjax.data.own import tfds_sets
+from hierjax.data.own.tree_files import read_hierarchy
+from hierjax.edges import ParentRule
 from hierjax.errors import MissingDataError, UserError
+from hierjax.tree_readers import EdgeOrder
 
 
-class Loader(NamedTuple):
-    """How to load a data set.
-
-    Attributes:
-      load: The function.
-      place: Which argument says where the data are, None if they come along.
-      has_protocols: Whether there are several protocols.
-      has_folds: Whether a protocol may have several folds.
-      has_seed: Whether the split is drawn at random.
-      options: Which of `OPTIONS` it takes.
-    """
-
-    load: Callable[..., Dataset]
-    place: str | None = None
-    has_protocols: bool = False
-    has_folds: bool = False
-    has_seed: bool = False
-    options: tuple[str, ...] = ()
+def _declared() -> dict[str, Loader]:
+    """The loaders of every module that has some."""
+    found = {}
+    for package in (own, sets):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            found |= getattr(importlib.import_module(module.name), "LOADERS", {})
+    return dict(sorted(found.items()))
 
 
-OPTIONS = ("hierarchy", "label_fields", "image_size")
-"""Arguments that say how to read the user's own data."""
-
-LOADERS = {
-    "cifar100": Loader(cifar100.load, "data_dir", has_protocols=True, has_seed=True),
-    "csv": Loader(manifest.load, "data_path", options=OPTIONS),
-    "digits": Loader(digits.load),
-    "folder": Loader(folder.load, "data_path", options=("hierarchy", "image_size")),
-    "gm_notes": Loader(gm_notes.load, has_protocols=True, has_folds=True),
-    "hierarchical_digits": Loader(hierarchical_mnist.load_digits, has_protocols=True),
-    "hierarchical_mnist": Loader(
-        hierarchical_mnist.load, "data_dir", has_protocols=True
-    ),
-    "modelnet40": Loader(modelnet40.load, "data_dir", has_protocols=True),
-    "npz": Loader(npz.load, "data_path", options=("hierarchy",)),
-    "psb": Loader(psb.load, "data_dir", has_protocols=True),
-    "tfds": Loader(functools.partial(tfds_sets.load, ""), "data_dir", options=OPTIONS),
-    "tut2016": Loader(tut2016.load, "data_dir", has_protocols=True, has_folds=True),
-} | {
-    name: Loader(functools.partial(image_sets.load, name), "data_dir", has_seed=True)
-    for name in image_sets.NAMES
-}
+LOADERS = _declared()
 """Data sets by name."""
 
 
@@ -71,6 +35,12 @@ def find_loader(name: str) -> Loader:
 
     Raises:
       UserError: Unknown name.
+
+    Example:
+      >>> find_loader("folder").place
+      'data_path'
+      >>> find_loader("tut2016").has_folds
+      True
     """
     kind, colon, prepared = name.partition(":")
     if kind == "tfds" and colon:
@@ -91,8 +61,13 @@ def load(
     data_dir: str | pathlib.Path | None = None,
     data_path: str | pathlib.Path | None = None,
     hierarchy: str | pathlib.Path | None = None,
+    parents: ParentRule = "error",
+    edge_order: EdgeOrder | None = None,
     label_fields: Sequence[str] = (),
     image_size: int = 0,
+    missing_as_names: bool = False,
+    skip_unreadable: bool = False,
+    pixel_max: int = 0,
     protocol: str | None = None,
     fold: int = 0,
     seed: int = 0,
@@ -109,10 +84,20 @@ def load(
       data_path: The user's own file or folder ('csv', 'folder', 'npz').
       hierarchy: File of the label tree ('csv', 'folder', 'npz', 'tfds:...'); None takes
         the labels.
+      parents: Which parent that file's nodes of several keep: 'first', 'deepest' or
+        'shallowest'; 'error' refuses them.
+      edge_order: Which is first in that file's pairs, 'parent_child' or
+        'child_parent'; None takes the header's word, or parent first.
       label_fields: Columns or features that are the labels, coarsest first ('csv',
         'tfds:...').
       image_size: Side of images or number of mel bands ('csv', 'folder', 'tfds:...');
         0 lets the data decide.
+      missing_as_names: Whether the words for a missing value (NA, nan, None, ...) are
+        names of labels ('csv', 'folder', 'npz', 'tfds:...').
+      skip_unreadable: Whether files that cannot be read are left out ('csv',
+        'folder').
+      pixel_max: What is white in images of more than 8 bits a pixel ('csv', 'folder',
+        'tfds:...'); 0 takes the range that the files use.
       protocol: Which variant of the data or of their split ('cifar100', 'gm_notes',
         'hierarchical_digits', 'hierarchical_mnist', 'modelnet40', 'psb', 'tut2016');
         None takes the loader's default.
@@ -123,14 +108,26 @@ def load(
     Raises:
       UserError: Unknown name; an argument that is missing or that this data set does
         not have; anything the loader refuses.
+
+    Example:
+      >>> notes = load("gm_notes")
+      >>> notes.features.shape
+      (1530, 24, 32)
+      >>> load("digits", fold=1)
+      Traceback (most recent call last):
+      hierjax.errors.UserError: data set 'digits' has only fold 0, got 1
     """
     loader = find_loader(name)
     given = {"data_dir": data_dir, "data_path": data_path}
     if loader.place and given[loader.place] is None:
         raise MissingDataError(
-            f"data set {name!r} needs {loader.place}, {_where(name)}"
+            f"data set {name!r} needs {loader.place}, {loader.where}"
         )
     options = {}
+    if hierarchy is not None and "hierarchy" in loader.options:
+        hierarchy = read_hierarchy(hierarchy, parents, edge_order)
+    elif (parents, edge_order) != ("error", None):
+        raise UserError("parents and edge_order say how to read a hierarchy; give one")
     if loader.has_protocols:
         if protocol is not None:
             options["protocol"] = protocol
@@ -148,6 +145,9 @@ def load(
         ("hierarchy", hierarchy),
         ("label_fields", tuple(label_fields)),
         ("image_size", image_size),
+        ("missing_as_names", missing_as_names),
+        ("skip_unreadable", skip_unreadable),
+        ("pixel_max", pixel_max),
     ):
         if key in loader.options:
             options[key] = value
@@ -165,27 +165,11 @@ _HAS_OWN = {
     "hierarchy": "has its own tree",
     "label_fields": "has its own levels",
     "image_size": "has examples of a size of their own",
+    "missing_as_names": "has labels of its own",
+    "skip_unreadable": "has no such files",
+    "pixel_max": "has no such images",
 }
 
 
 def _shown(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else repr(str(value))
-
-
-def _where(name: str) -> str:
-    if name.startswith("tfds"):
-        return "the folder that TFDS has prepared it in"
-    if LOADERS[name].has_seed:
-        return "the folder that python -m hierjax.data.prepare has written it to"
-    return {
-        "hierarchical_mnist": "the folder of TFDS with mnist/ in it",
-        "modelnet40": (
-            f"the folder with {modelnet40.VIEWS}, {modelnet40.POINTS} or "
-            f"{modelnet40.MESHES}"
-        ),
-        "csv": "the table of examples, with a column 'file' and label columns",
-        "folder": "the folder with a folder of images or recordings a class",
-        "npz": "the .npz file with arrays features and labels",
-        "psb": f"the folder with {psb.FILE}, {psb.SOURCE}",
-        "tut2016": f"the folder with {tut2016.FILE}, {tut2016.SOURCE}",
-    }[name]

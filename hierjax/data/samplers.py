@@ -30,6 +30,16 @@ class Sampler(abc.ABC):
       rows: Rows that may be drawn (the training split).
       batch_size: Rows a batch, B.
       seed: Non-negative integer.
+
+    Example:
+      A sampler of one's own says how it draws.
+
+      >>> class FirstRows(Sampler):
+      ...     def _draw(self, chunk):
+      ...         return np.tile(self.rows[: self.batch_size], (CHUNK_STEPS, 1))
+      >>> first = FirstRows(np.zeros((9, 1), int), np.arange(9), batch_size=2, seed=0)
+      >>> first.indices(start_step=1000, num_steps=3).tolist()
+      [[0, 1], [0, 1], [0, 1]]
     """
 
     labels: np.ndarray
@@ -89,6 +99,12 @@ class UniformSampler(Sampler):
     """Random permutations of the rows, one epoch after the other.
 
     A batch may straddle two epochs, and is allowed to be larger than the epoch.
+
+    Example:
+      >>> labels, rows = np.zeros((10, 1), int), np.arange(6)
+      >>> sampler = UniformSampler(labels, rows, batch_size=4, seed=0)
+      >>> sorted(sampler.indices(0, 3).flatten().tolist())
+      [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     """
 
     def _draw(self, chunk: int) -> np.ndarray:
@@ -125,6 +141,18 @@ class BalancedSampler(Sampler):
     are taken and the excess repeats them in turn; a repeated node draws its children
     anew. An unknown level (-1) counts as one child of its own, so that rows known down
     to the same node form a leaf below it.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> sampler = BalancedSampler(
+      ...     notes.train_labels, notes.rows("train"), batch_size=12, seed=0
+      ... )
+      >>> sampler.design
+      (2, 2, 3)
+      >>> batch = notes.labels[sampler.indices(0, 1)[0]]
+      >>> [len(np.unique(level)) for level in batch.T]
+      [2, 4]
     """
 
     def _draw(self, chunk: int) -> np.ndarray:
@@ -161,6 +189,16 @@ class TupleSampler(Sampler):
     drawn uniformly among the rows for which all of these exist, partners uniformly
     among the rows that qualify. Rows with an unknown level are never drawn, since they
     might share a node without our knowing.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> sampler = TupleSampler(
+      ...     notes.train_labels, notes.rows("train"), batch_size=8, seed=0
+      ... )
+      >>> batch = notes.labels[sampler.indices(0, 1)[0]]
+      >>> (batch[1:4] == batch[0]).tolist()
+      [[True, True], [True, False], [False, False]]
     """
 
     def __post_init__(self):
@@ -235,6 +273,16 @@ class HierarchicalSampler(UniformSampler):
     the end of an epoch and lets batches grow by part of a group; none of that here.
     Rows are compared on the levels they have: an unknown level counts as a node of its
     own, the same for all rows that lack it.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> sampler = HierarchicalSampler(
+      ...     notes.train_labels, notes.rows("train"), batch_size=6, seed=0
+      ... )
+      >>> batch = notes.labels[sampler.indices(0, 1)[0]]
+      >>> (batch[1:4] == batch[0]).tolist()
+      [[False, False], [True, False], [True, True]]
     """
 
     def _draw(self, chunk: int) -> np.ndarray:
@@ -289,6 +337,15 @@ def make_sampler(
 
     Raises:
       UserError: Unknown kind, or arguments the sampler refuses.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> sampler = make_sampler(
+      ...     "uniform", notes.train_labels, notes.rows("train"), batch_size=32, seed=0
+      ... )
+      >>> sampler.indices(start_step=0, num_steps=5).shape
+      (5, 32)
     """
     samplers = {
         "uniform": UniformSampler,
@@ -323,6 +380,10 @@ def balanced_design(batch_size: int, branching: Sequence[float]) -> tuple[int, .
 
     Returns:
       L + 1 integers, coarsest first.
+
+    Example:
+      >>> balanced_design(12, branching=(5, 4.2, 9))
+      (2, 2, 3)
     """
     limits = [math.ceil(mean) for mean in branching]
     for level in [*np.argsort(branching[:-1], kind="stable"), len(limits) - 1]:
@@ -351,6 +412,10 @@ def pair_counts(design: tuple[int, ...]) -> tuple[int, ...]:
     Returns:
       L + 1 numbers by growing rank: pairs of the same leaf, of the same parent but
       another leaf, .., of nothing shared.
+
+    Example:
+      >>> pair_counts((2, 2, 3))
+      (12, 18, 36)
     """
     counts, below = [], 1
     total = math.prod(design)

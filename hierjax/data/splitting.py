@@ -26,6 +26,12 @@ def deal_parts(
       ``[N]`` int32, the part of each row. With single rows and at least as many rows
       as parts in a class, each part's share of the class is met to within one row or
       two.
+
+    Example:
+      >>> classes = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+      >>> part = deal_parts(classes, np.arange(8), shares=(3, 1), seed=0)
+      >>> np.bincount(part[classes == 0]).tolist(), np.bincount(part).tolist()
+      ([3, 1], [6, 2])
     """
     _, group_of = np.unique(groups, return_inverse=True)
     _, class_of = np.unique(classes, return_inverse=True)
@@ -58,7 +64,13 @@ def deal_parts(
 def split_rows(
     classes: np.ndarray, groups: np.ndarray, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Returns a 60/20/20 split into train, validation and test; see `deal_parts`."""
+    """Returns a 60/20/20 split into train, validation and test; see `deal_parts`.
+
+    Example:
+      >>> splits = split_rows(classes=np.arange(20) // 10, groups=np.arange(20))
+      >>> {split: len(rows) for split, rows in splits.items()}
+      {'train': 12, 'validation': 4, 'test': 4}
+    """
     part = deal_parts(classes, groups, (3, 1, 1), seed)
     return {
         split: np.flatnonzero(part == number)

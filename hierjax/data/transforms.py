@@ -19,6 +19,14 @@ def standardize(dataset: Dataset) -> Dataset:
     """Brings every feature to mean 0 and standard deviation 1 over the training rows.
 
     A feature that is constant there becomes 0 in every row.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> changed = standardize(notes)
+      >>> train = changed.features[changed.rows("train")]
+      >>> bool(np.allclose(train.mean(axis=0), 0, atol=1e-5))
+      True
     """
     train = dataset.float_features(dataset.rows("train")).astype(np.float64)
     constant = train.max(axis=0) == train.min(axis=0)
@@ -36,7 +44,14 @@ def _mapped(dataset: Dataset, feature_map: FeatureMap) -> Dataset:
 
 
 def refit(dataset: Dataset) -> Dataset:
-    """Moves the validation rows into training; no validation split is left."""
+    """Moves the validation rows into training; no validation split is left.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> {split: len(rows) for split, rows in refit(notes).splits.items()}
+      {'train': 1020, 'test': 510}
+    """
     train = np.sort(np.concatenate([dataset.rows("train"), dataset.rows("validation")]))
     splits = {
         split: rows for split, rows in dataset.splits.items() if split != "validation"
@@ -60,6 +75,12 @@ def keep_train(dataset: Dataset, count: int, seed: int) -> Dataset:
 
     Raises:
       UserError: The count is out of range.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> len(keep_train(notes, 100, seed=0).rows("train"))
+      100
     """
     train = dataset.rows("train")
     if not 1 <= count <= len(train):
@@ -85,6 +106,13 @@ def keep_evaluated(dataset: Dataset, count: int) -> Dataset:
 
     Raises:
       UserError: The count is below 1.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> fewer = keep_evaluated(notes, 300)
+      >>> {split: len(rows) for split, rows in fewer.splits.items()}
+      {'train': 766, 'validation': 254, 'test': 300}
     """
     if count < 1:
         raise UserError(
@@ -113,6 +141,15 @@ def long_tail(dataset: Dataset, ratio: float, seed: int) -> Dataset:
 
     Raises:
       UserError: The ratio is below 1 or not finite.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> thinned = long_tail(notes, ratio=4, seed=0)
+      >>> classes = thinned.labels[thinned.rows("train"), -1]
+      >>> counts = np.bincount(classes)
+      >>> int(counts.max()), int(counts.min())
+      (4, 1)
     """
     if not 1 <= ratio < np.inf:
         raise UserError(f"{dataset.name}: the ratio must be at least 1, got {ratio}")
@@ -144,6 +181,14 @@ def hide_fine_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
 
     Raises:
       UserError: The fraction is outside 0..1.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> hidden = hide_fine_labels(notes, 0.5, seed=0)
+      >>> known = hidden.train_labels[hidden.rows("train")] != UNKNOWN
+      >>> known.sum(axis=0).tolist()
+      [766, 383]
     """
     if not 0 <= fraction <= 1:
         raise UserError(f"the fraction to hide must be from 0 to 1, got {fraction}")
@@ -165,6 +210,14 @@ def drop_incomplete(dataset: Dataset) -> Dataset:
 
     Raises:
       UserError: No training row would be left.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> dropped = drop_incomplete(hide_fine_labels(notes, 0.5, seed=0))
+      >>> known = dropped.train_labels[dropped.rows("train")] != UNKNOWN
+      >>> known.sum(axis=0).tolist()
+      [383, 383]
     """
     complete = (dataset.train_labels != UNKNOWN).all(axis=1)
     if not complete[dataset.rows("train")].any():
@@ -185,6 +238,12 @@ def coarse_only(dataset: Dataset) -> Dataset:
 
     Raises:
       UserError: The tree has one level only.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> notes.train_labels[-1].tolist(), coarse_only(notes).train_labels[-1].tolist()
+      ([11, 127], [11, -1])
     """
     if dataset.hierarchy.num_levels == 1:
         raise UserError(f"{dataset.name}: a tree of one level has no coarse labels")
@@ -207,6 +266,12 @@ def pca(dataset: Dataset, dims: int) -> Dataset:
 
     Raises:
       UserError: dims is out of range.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> notes.features.shape, pca(notes, 8).features.shape
+      ((1530, 24, 32), (1530, 8))
     """
     from sklearn import decomposition
 
@@ -234,6 +299,14 @@ def add_noise(dataset: Dataset, ratio: float, seed: int) -> Dataset:
 
     Raises:
       UserError: The ratio is negative or not finite.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> noisy = add_noise(notes, ratio=1.0, seed=0)
+      >>> noise = (noisy.features - notes.features).std()
+      >>> bool(0.9 < noise / notes.features.std(axis=0).mean() < 1.2)
+      True
     """
     if not 0 <= ratio < np.inf:
         raise UserError(f"the noise ratio must be 0 or more, got {ratio}")
@@ -250,6 +323,15 @@ def shuffle_hierarchy(dataset: Dataset, seed: int) -> Dataset:
     `labels` and `train_labels` all follow `Hierarchy.shuffled`; class ids stay. What
     `train_labels` did not know it does not know now. A row whose class is unknown in
     the truth has no place in the new tree and becomes unknown at every level.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> notes = gm_notes.load()
+      >>> shuffled = shuffle_hierarchy(notes, seed=0)
+      >>> bool((shuffled.labels[:, -1] == notes.labels[:, -1]).all())
+      True
+      >>> bool((shuffled.labels[:, 0] == notes.labels[:, 0]).all())
+      False
     """
     hierarchy = dataset.hierarchy.shuffled(seed)
     labels = hierarchy.labels_of(dataset.labels[:, -1])

@@ -180,3 +180,23 @@ def test_the_digest_tells_data_sets_apart():
     ]
     digests = [dataset.digest() for dataset in others]
     assert len({same, *digests}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_ids_of_64_bits_are_refused_and_not_cut(dtype):
+    labels = make().labels[:5].astype(dtype)
+    labels[0] += dtype(2**32)
+    units = np.arange(5, dtype=dtype) + dtype(2**32)
+    rows = np.array([2**32, 1], dtype)
+    features = np.ones((5, 2))
+    for change in (
+        {"labels": labels},
+        {"labels": make().labels[:5], "train_labels": labels},
+        {"labels": make().labels[:5], "units": units},
+        {"labels": make().labels[:5], "splits": {"train": rows}},
+    ):
+        with pytest.raises(
+            UserError, match="have 4294967296, accepted are integers of"
+        ):
+            make(**({"features": features} | change))
+    assert make(labels=make().labels.astype(np.int64)).labels.dtype == np.int32

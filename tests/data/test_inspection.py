@@ -133,3 +133,15 @@ def test_a_real_set(protocol):
     assert found.shared_groups == (128 if protocol == "seen" else 0)
     assert bool(found.unseen_classes) == (protocol == "unseen")
     assert not found.duplicates_across and sum(found.splits.values()) == 1530
+
+
+def test_names_of_siblings_that_are_called_alike():
+    paths = [("a", "Drink"), ("a", "drink"), ("b", "drink"), ("a", "Snowy  Owl"),
+             ("a", "snowy_owl"), ("A", "cod")]  # fmt: skip
+    tree = Hierarchy.from_paths(paths)
+    dataset = Dataset("x", np.eye(6), tree.ancestors, tree, {"train": range(6)})
+    assert set(inspect(dataset).alike) == {
+        (("a",), ("A",)),
+        (("a", "Drink"), ("a", "drink")),
+        (("a", "Snowy  Owl"), ("a", "snowy_owl")),
+    }

@@ -3,23 +3,27 @@
 import collections
 import os
 import pathlib
-import unicodedata
-import warnings
 
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader, without
 from hierjax.data.own.labelled_rows import SPLIT_NAMES, make_dataset
 from hierjax.data.own.tree_files import read_hierarchy
 from hierjax.data.reading.media import is_media, read_files
-from hierjax.errors import DataNotice, MissingDataError, UserError
+from hierjax.errors import MissingDataError, UserError, notice
 from hierjax.hierarchy import Hierarchy
+from hierjax.names import clean
 
 
 def load(
     path: str | pathlib.Path,
     hierarchy: Hierarchy | str | pathlib.Path | None = None,
     image_size: int = 0,
+    *,
+    missing_as_names: bool = False,
+    skip_unreadable: bool = False,
+    pixel_max: int = 0,
 ) -> Dataset:
     """Loads images, or recordings, from folders named by their classes.
 
@@ -30,9 +34,10 @@ def load(
     `labelled_rows.make_dataset`. Rows are in the order of the files' names, which are
     the data set's `row_names`.
 
-    Hidden files and folders are passed over; of files that are neither images nor
-    recordings (by the ending of their name) a `DataNotice` says how many there are.
-    Links are followed, to every folder once. Names are normalised to Unicode's NFC.
+    Hidden files and folders are passed over, and what macOS packs into archives; of
+    files that are neither images nor recordings (by the ending of their name), and of
+    pipes and devices, a `DataNotice` says how many there are. Links are followed, to
+    every folder once. Names are cleaned (`names.clean`).
 
     Args:
       path: The folder.
@@ -40,6 +45,9 @@ def load(
         reads: then the folders of a file are the path of its class or node, or else
         the name of the last of them is its name.
       image_size: See `reading.media.read_files`, which says what features are.
+      missing_as_names: See `labelled_rows.make_dataset`.
+      skip_unreadable: See `reading.media.read_files`.
+      pixel_max: See `reading.media.read_files`.
 
     Raises:
       UserError: The folder is missing, has no folders with images or recordings or
@@ -47,7 +55,7 @@ def load(
         `make_dataset`.
     """
     root = pathlib.Path(path)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise MissingDataError(
             f"{root}: no such folder; give one with a folder of images or recordings "
             "a class"
@@ -81,6 +89,15 @@ def load(
                 "and have no folders of classes in them; add those, or rename them if "
                 "they are classes"
             )
+    read = read_files(
+        str(root),
+        files,
+        image_size,
+        skip_unreadable=skip_unreadable,
+        pixel_max=pixel_max,
+    )
+    files, places = ([of[i] for i in read.kept] for of in (files, places))
+    split = split and [split[i] for i in read.kept]
     labels = places
     if hierarchy is not None:
         if not isinstance(hierarchy, Hierarchy):
@@ -88,12 +105,13 @@ def load(
         labels = _names_in(hierarchy, places)
     return make_dataset(
         str(root),
-        read_files(str(root), files, image_size),
+        read.features,
         labels,
         hierarchy=hierarchy,
         split=split,
         row_names=[file.relative_to(root).as_posix() for file in files],
         unit_name="file",
+        missing_as_names=missing_as_names,
     )
 
 
@@ -106,7 +124,7 @@ def _names_in(hierarchy: Hierarchy, places: list[tuple[str, ...]]) -> np.ndarray
 
 
 def _folders(file: pathlib.Path) -> tuple[str, ...]:
-    return tuple(unicodedata.normalize("NFC", name) for name in file.parts[:-1])
+    return tuple(clean(name) for name in file.parts[:-1])
 
 
 def find_files(root: pathlib.Path) -> list[pathlib.Path]:
@@ -129,34 +147,47 @@ def find_files(root: pathlib.Path) -> list[pathlib.Path]:
         seen.add(real)
         # Links last: a folder is better known by its own place.
         folders[:] = sorted(
-            (entry for entry in folders if not entry.startswith(".")),
+            (entry for entry in folders if not _is_hidden(entry)),
             key=lambda entry: ((folder / entry).is_symlink(), entry),
         )
         for entry in names:
             file = folder / entry
-            if entry.startswith("."):
+            if _is_hidden(entry):
                 continue
-            if is_media(file):
+            if not is_media(file):
+                others[file.suffix.lower() or entry] += 1
+            elif file.is_file():
                 files.append(file)
             else:
-                others[file.suffix.lower() or entry] += 1
+                others["no regular file"] += 1
     if others:
         kinds = ", ".join(f"{kind} ({n})" for kind, n in others.most_common(5))
-        warnings.warn(
+        notice(
             f"{root}: {others.total()} files are neither images nor recordings and "
-            f"were passed over: {kinds}",
-            DataNotice,
-            stacklevel=3,
+            f"were passed over: {kinds}"
         )
     if again:
-        warnings.warn(
+        notice(
             f"{root}: {len(again)} links lead to folders read already and were passed "
-            f"over, such as {again[0]}",
-            DataNotice,
-            stacklevel=3,
+            f"over, such as {again[0]}"
         )
     return sorted(files)
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _refuse(error: OSError) -> None:
     raise UserError(f"{error.filename}: cannot be read ({error.strerror})")
+
+
+LOADERS = {
+    "folder": Loader(
+        load,
+        "data_path",
+        "the folder with a folder of images or recordings a class",
+        options=without("label_fields"),
+    )
+}
+"""By name."""

@@ -2,7 +2,6 @@
 
 import collections
 import pathlib
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +9,10 @@ import numpy as np
 from hierjax.data.dataset import SPLITS, Dataset
 from hierjax.data.own.tree_files import read_hierarchy
 from hierjax.data.splitting import deal_parts, split_rows
-from hierjax.errors import DataNotice, UserError
+from hierjax.errors import UserError, notice
 from hierjax.hierarchy import Hierarchy
+from hierjax.label_rows import read_label_rows
+from hierjax.names import clean, split_paths
 
 SPLIT_NAMES = {
     "train": "train",
@@ -42,12 +43,15 @@ def make_dataset(
     sizes: np.ndarray | None = None,
     row_names: Sequence[str] | None = None,
     unit_name: str = "row",
+    missing_as_names: bool = False,
 ) -> Dataset:
     """Makes a data set of a user's own rows.
 
     Without a tree the labels are the tree (`Hierarchy.from_level_labels`). With one,
     they name its nodes: a row of ``[N]`` strings ends at the class, or else the only
-    node, of that name, or at the node whose path it is, names joined by ``/``.
+    node, of that name, or at the node whose path it is (`names.split_paths`). Words for
+    a missing value (`names.MISSING_WORDS`) that end a row and are no names of the tree
+    given are unknown, which a `DataNotice` counts.
 
     Splits that are missing are made, the same way every time and stratified by label:
     60/20/20 % where there are no rows but for training, a tenth of the training rows
@@ -68,6 +72,7 @@ def make_dataset(
       sizes: See `Dataset`.
       row_names: See `Dataset`.
       unit_name: What a row is, where there are no groups.
+      missing_as_names: Take words for a missing value for names.
 
     Raises:
       UserError: A label outside the tree, an unknown split, too few rows to split, or
@@ -77,17 +82,15 @@ def make_dataset(
         hierarchy = read_hierarchy(hierarchy)
     try:
         if hierarchy is None:
-            if isinstance(labels, np.ndarray):
-                labels = labels.reshape(len(labels), -1)
-            hierarchy = Hierarchy.from_level_labels(labels, level_names=level_names)
-            labels = hierarchy.encode(labels)
+            hierarchy, labels = _own_tree(name, labels, level_names, missing_as_names)
         else:
-            labels = _encode(hierarchy, labels, row_names)
+            labels = _encode(name, hierarchy, labels, row_names)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     units = np.arange(len(labels))
     if groups is not None:
-        _, units = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+        texts = [clean(group) for group in np.asarray(groups).astype(str).tolist()]
+        _, units = np.unique(texts, return_inverse=True)
         unit_name = "group"
     splits = {"train": np.arange(len(labels))}
     if split is not None:
@@ -105,8 +108,29 @@ def make_dataset(
     )
 
 
+def _own_tree(
+    name: str,
+    labels: Labels,
+    level_names: Sequence[str] | None,
+    missing_as_names: bool,
+) -> tuple[Hierarchy, np.ndarray]:
+    """The tree that labels make up, and their node ids ``[N, L]``."""
+    if isinstance(labels, np.ndarray):
+        labels = labels.reshape(len(labels), -1)
+    rows = read_label_rows(labels, lambda word: missing_as_names)
+    rows.tell_missing(name)
+    known = rows.per_row()
+    hierarchy = Hierarchy.from_level_labels(
+        known, level_names=level_names, missing_as_names=True
+    )
+    return hierarchy, hierarchy.encode(known)
+
+
 def _encode(
-    hierarchy: Hierarchy, labels: Labels, row_names: Sequence[str] | None
+    name: str,
+    hierarchy: Hierarchy,
+    labels: Labels,
+    row_names: Sequence[str] | None,
 ) -> np.ndarray:
     """Node ids ``[N, L]`` of names or ids."""
     if not isinstance(labels, np.ndarray):
@@ -117,11 +141,14 @@ def _encode(
         return labels if are_ids else hierarchy.encode(labels)
     if are_ids:
         return hierarchy.labels_of(labels)
-    return _encode_nodes(hierarchy, labels.astype(str), row_names)
+    return _encode_nodes(name, hierarchy, labels, row_names)
 
 
 def _encode_nodes(
-    hierarchy: Hierarchy, names: np.ndarray, row_names: Sequence[str] | None
+    name: str,
+    hierarchy: Hierarchy,
+    labels: np.ndarray,
+    row_names: Sequence[str] | None,
 ) -> np.ndarray:
     nodes = dict.fromkeys(
         path[:end] for path in hierarchy.paths for end in range(1, len(path) + 1)
@@ -129,18 +156,20 @@ def _encode_nodes(
     alike = collections.defaultdict(list)
     for path in nodes:
         alike[path[-1]].append(path)
-    known = {"/".join(path): path for path in nodes}
-    known |= {name: paths[0] for name, paths in alike.items() if len(paths) == 1}
+    known = {name: paths[0] for name, paths in alike.items() if len(paths) == 1}
     known |= dict(zip(hierarchy.class_names, hierarchy.paths, strict=True))
-    known |= {"": (), "-1": ()}
-    unique, inverse = np.unique(names, return_inverse=True)
-    for number, name in enumerate(unique.tolist()):
-        if name not in known:
-            row = np.argmax(inverse == number)
+    rows = read_label_rows(labels[:, None], lambda word: word in alike)
+    rows.tell_missing(name)
+    paths = []
+    for row, label in zip(rows.firsts, rows.paths, strict=True):
+        found = known.get(label[0]) if label else ()
+        if found is None and split_paths(label)[0] in nodes:
+            found = split_paths(label)[0]
+        if found is None:
             of = f" ({row_names[row]})" if row_names is not None else ""
-            several = [repr("/".join(path)) for path in alike[name]]
+            several = [repr("/".join(path)) for path in alike[label[0]]]
             raise UserError(
-                f"row {row}{of} has the label {name!r}, which is "
+                f"row {row}{of} has the label {label[0]!r}, which is "
                 + (
                     f"the name of {len(several)} nodes of the tree; write the whole "
                     f"path, {' or '.join(several[:2])}"
@@ -148,21 +177,22 @@ def _encode_nodes(
                     else f"no class or node of {hierarchy!r}"
                 )
             )
-    return hierarchy.encode([known[name] for name in unique.tolist()])[inverse]
+        paths.append(found)
+    return hierarchy.encode(paths)[rows.inverse]
 
 
 def _read_splits(name: str, split: np.ndarray) -> dict[str, np.ndarray]:
     if split.ndim != 1:
         raise UserError(f"{name}: split must have shape [N], got {split.shape}")
     names, inverse = np.unique(split.astype(str), return_inverse=True)
-    for number, given in enumerate(names.tolist()):
-        if given.lower() not in _SPLITS_IN_ARRAYS:
+    names = [clean(given).lower() for given in names.tolist()]
+    for number, given in enumerate(names):
+        if given not in _SPLITS_IN_ARRAYS:
             raise UserError(
                 f"{name}: row {np.argmax(inverse == number)} has the split {given!r}, "
                 f"accepted are {', '.join(_SPLITS_IN_ARRAYS)}"
             )
-    read = np.array([_SPLITS_IN_ARRAYS[given.lower()] for given in names.tolist()])
-    read = read[inverse]
+    read = np.array([_SPLITS_IN_ARRAYS[given] for given in names])[inverse]
     return {
         split: np.flatnonzero(read == split) for split in SPLITS if split in set(read)
     }
@@ -201,5 +231,5 @@ def _with_missing(
             "split 60/20/20; say which row is in which split (train, validation, test)"
         )
     if given:
-        warnings.warn(drawn, DataNotice, stacklevel=3)
+        notice(drawn)
     return splits | new

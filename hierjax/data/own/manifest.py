@@ -1,26 +1,47 @@
 """The user's own data as a table: a row an example, with its file or its features."""
 
+import os
 import pathlib
-import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import OPTIONS, Loader
 from hierjax.data.own.labelled_rows import make_dataset
-from hierjax.data.own.npz import check_rows
+from hierjax.data.own.npz import check_rows, tell_unused
 from hierjax.data.reading.archives import read_arrays
+from hierjax.data.reading.feature_arrays import as_features
 from hierjax.data.reading.media import is_media, read_files
-from hierjax.errors import DataNotice, MissingDataError, UserError
+from hierjax.errors import MissingDataError, UserError, notice
 from hierjax.hierarchy import Hierarchy
-from hierjax.tree_readers import read_table, split_paths
+from hierjax.names import find_separator, split_paths
+from hierjax.text_files import Table, read_table
+from hierjax.tree_readers import find_column, find_levels
 
 _FILE = ("file", "filename", "file_name", "filepath", "file_path", "image")
 _PATH = ("path", "hierarchy")
 _SPLIT = ("split",)
 _GROUPS = ("group", "groups")
 
-Table = list[dict[str, str]]
+
+class _Columns(NamedTuple):
+    """What the columns of a table are; none of them is two things.
+
+    Attributes:
+      file: Of images or recordings, None where features are beside the table.
+      split: Of splits, if any.
+      groups: Of groups, if any.
+      path: Of label paths, None where there is a column a level.
+      levels: Those columns, coarsest first.
+    """
+
+    file: str | None
+    split: str | None
+    groups: str | None
+    path: str | None
+    levels: tuple[str, ...]
 
 
 def load(
@@ -28,22 +49,28 @@ def load(
     hierarchy: Hierarchy | str | pathlib.Path | None = None,
     label_fields: Sequence[str] = (),
     image_size: int = 0,
+    *,
+    missing_as_names: bool = False,
+    skip_unreadable: bool = False,
+    pixel_max: int = 0,
 ) -> Dataset:
-    """Loads a table of examples (CSV, see `tree_readers.read_table`).
+    """Loads a table of examples (CSV, see `text_files.read_table`).
 
     Columns, whatever their capitals:
       file, filename, filepath or image: image or recording, relative to the table or a
-        whole path. Without this column, row i has the features of row i in the ``.npz``
-        beside the table: the one of the same name, or the only one there is.
-      path or hierarchy: the label path, coarsest name first, with ``//`` between names
-        if that occurs anywhere in the column and ``/`` otherwise; or where all cells
-        end as images and recordings do and there is no column of files, those. Without
-        label paths, every column that is not named here is a level, coarsest first, or
-        a single one with ``/`` in it label paths, which a `DataNotice` says.
+        whole path; backslashes of Windows are read where such a file is there. Without
+        this column, row i has the features of row i in the ``.npz`` beside the table:
+        the one of the same name, or the only one there is.
+      path or hierarchy: the label path, coarsest name first, separated as
+        `names.split_paths` says; or where all cells end as images and recordings do and
+        there is no column of files, those. Without label paths, every column that is
+        not named here is a level, coarsest first, or of taxonomic tables the ranks
+        (`tree_readers.find_levels`), or a single one with a separator in it label
+        paths, which a `DataNotice` says.
       split: optional, 'train', 'validation' or 'val', 'test'. What is missing is
         drawn, see `labelled_rows.make_dataset`.
-      group: optional, the unit of the bootstrap; rows of one group stay together where
-        we split.
+      group or groups: optional, the unit of the bootstrap; rows of one group stay
+        together where we split.
 
     Empty cells are unknown labels, always the finer ones of a row.
 
@@ -51,8 +78,12 @@ def load(
       path: The table.
       hierarchy: A tree in place of the labels', or a file that `read_hierarchy` reads.
         Labels are then paths in it, or in a single column the names of its nodes.
-      label_fields: The columns that are levels, coarsest first, in place of all.
+      label_fields: The columns that are levels, coarsest first, in place of all; they
+        are nothing else, whatever they are called.
       image_size: See `reading.media.read_files`.
+      missing_as_names: See `labelled_rows.make_dataset`.
+      skip_unreadable: See `reading.media.read_files`.
+      pixel_max: See `reading.media.read_files`.
 
     Raises:
       UserError: The table, a column, a file or the features are missing or damaged; a
@@ -60,22 +91,45 @@ def load(
     """
     path = pathlib.Path(path)
     table = _read(path)
-    labels, level_names = _labels(path, table, tuple(label_fields))
-    features, row_names, extra = _features(path, table, image_size)
+    columns = _find_columns(path, table, tuple(label_fields))
+    labels = _labels(path, table, columns)
+    extra, kept, row_names = {}, np.arange(len(table)), None
+    if columns.file is None:
+        extra = _features_beside(path, table)
+        features = extra["features"]
+    else:
+        row_names = [row[columns.file] for row in table]
+        features, kept = read_files(
+            str(path),
+            _files(path, row_names),
+            image_size,
+            skip_unreadable=skip_unreadable,
+            pixel_max=pixel_max,
+        )
     if hierarchy is not None and max(map(len, labels)) <= 1:
-        labels = np.array([row[0] if row else "" for row in labels])
+        labels = [(row[0] if row else "",) for row in labels]
+    labels = [labels[i] for i in kept]
+    if hierarchy is not None and max(map(len, labels)) <= 1:
+        labels = np.array(labels)[:, 0]
+
+    def of_rows(column: str | None, key: str) -> Sequence | None:
+        if column is None:
+            return extra.get(key)
+        return [table[i][column] for i in kept]
+
     try:
         return make_dataset(
             str(path),
             features,
             labels,
             hierarchy=hierarchy,
-            level_names=level_names,
-            split=_column(table, _named(table, _SPLIT)) or extra.get("split"),
-            groups=_column(table, _named(table, _GROUPS)) or extra.get("groups"),
+            level_names=columns.levels or None,
+            split=of_rows(columns.split, "split"),
+            groups=of_rows(columns.groups, "groups"),
             sizes=extra.get("sizes"),
-            row_names=row_names,
+            row_names=row_names and [row_names[i] for i in kept],
             unit_name="row" if row_names is None else "file",
+            missing_as_names=missing_as_names,
         )
     except UserError as error:
         raise UserError(f"{error}; rows count from 0 below the header") from None
@@ -94,14 +148,15 @@ def read_unlabelled(
       UserError: As `load` does about the table, the files and the archive.
     """
     table = _read(path)
-    cells = _column(table, _file_column(table))
-    if cells is None:
-        return _features_beside(path, table)[2]
+    column = _file_column(table, table[0])
+    if column is None:
+        return _features_beside(path, table)
+    cells = [row[column] for row in table]
     return _files(path, cells), cells
 
 
 def _read(path: pathlib.Path) -> Table:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingDataError(f"{path}: no such file; give a table of examples")
     try:
         return read_table(path)
@@ -110,12 +165,12 @@ def _read(path: pathlib.Path) -> Table:
 
 
 def _files(path: pathlib.Path, cells: list[str]) -> list[pathlib.Path]:
-    files = [path.parent / cell for cell in cells]
+    files = [_file(path.parent, cell) for cell in cells]
     for row, (file, cell) in enumerate(zip(files, cells, strict=True)):
-        if not cell or not file.is_file():
+        if file is None:
             raise MissingDataError(
-                f"{path}: row {row} names the file {cell!r} and {file} is none; files "
-                "are relative to the table, or whole paths"
+                f"{path}: row {row} names the file {cell!r} and {path.parent / cell} "
+                "is none; files are relative to the table, or whole paths"
             )
         if not is_media(file):
             raise UserError(
@@ -125,39 +180,85 @@ def _files(path: pathlib.Path, cells: list[str]) -> list[pathlib.Path]:
     return files
 
 
-def _named(table: Table, names: Sequence[str]) -> str | None:
-    """The column called like one of these, None if there is none."""
-    return next((column for column in table[0] if column.lower() in names), None)
+def _file(folder: pathlib.Path, cell: str) -> pathlib.Path | None:
+    """The file that a cell names, None if there is none."""
+    if not cell:
+        return None
+    for name in (cell, cell.replace("\\", "/")):
+        if os.path.isfile(folder / name):
+            return folder / name
+    return None
 
 
-def _file_column(table: Table) -> str | None:
+def _find_columns(
+    path: pathlib.Path, table: Table, fields: tuple[str, ...]
+) -> _Columns:
+    missing = [field for field in fields if field not in table[0]]
+    if missing:
+        raise UserError(
+            f"{path}: no column {missing[0]!r} for label_fields, there are "
+            f"{', '.join(table[0])}"
+        )
+    free = [column for column in table[0] if column not in fields]
+    file = _file_column(table, free)
+    split, groups = (find_column(free, names) for names in (_SPLIT, _GROUPS))
+    if fields:
+        return _Columns(file, split, groups, None, fields)
+    in_paths = find_column([column for column in free if column != file], _PATH)
+    if in_paths is not None:
+        return _Columns(file, split, groups, in_paths, ())
+    left = [column for column in free if column not in (file, split, groups)]
+    levels = tuple(find_levels(left))
+    if not levels:
+        raise UserError(
+            f"{path}: no labels; add a column 'path' ('animal/bird/owl') or a "
+            f"column a level, found {', '.join(table[0])}"
+        )
+    mark = find_separator(row[levels[0]] for row in table) if len(levels) == 1 else None
+    if mark is not None:
+        notice(
+            f"{path}: column {levels[0]} is read as paths, {mark} between levels; "
+            f"--label_fields={levels[0]} takes its cells whole"
+        )
+        return _Columns(file, split, groups, levels[0], ())
+    passed = [column for column in left if column and column not in levels]
+    notice(
+        f"{path}: levels are the columns {', '.join(levels)}, coarsest first"
+        + (f", and not {', '.join(passed)}" if passed else "")
+        + "; choose others with --label_fields"
+    )
+    return _Columns(file, split, groups, None, levels)
+
+
+def _labels(
+    path: pathlib.Path, table: Table, columns: _Columns
+) -> list[tuple[str, ...]]:
+    if columns.path is None:
+        return [tuple(row[level] for level in columns.levels) for row in table]
+    cells = [row[columns.path] for row in table]
+    try:
+        mark = find_separator(cells)
+        if columns.path.lower() in _PATH and mark not in (None, "/", "//"):
+            notice(f"{path}: names in column {columns.path} are separated by {mark}")
+        return split_paths(cells)
+    except UserError as error:
+        raise UserError(
+            f"{path}: {error}; rows count from 0 below the header"
+        ) from None
+
+
+def _file_column(table: Table, columns: Sequence[str]) -> str | None:
     """The column that names files; one called path may, if its cells end so."""
-    column = _named(table, _FILE)
-    paths = _named(table, _PATH)
+    column = find_column(columns, _FILE)
+    paths = find_column(columns, _PATH)
     if column is None and paths is not None:
-        if all(is_media(pathlib.Path(row[paths])) for row in table):
+        if all(is_media(pathlib.PurePath(row[paths])) for row in table):
             return paths
     return column
 
 
-def _column(table: Table, column: str | None) -> list[str] | None:
-    return None if column is None else [row[column] for row in table]
-
-
-def _features(
-    path: pathlib.Path, table: Table, image_size: int
-) -> tuple[np.ndarray, list[str] | None, dict[str, np.ndarray]]:
-    """Features, names of the rows, and what else the archive of features has."""
-    cells = _column(table, _file_column(table))
-    if cells is None:
-        return _features_beside(path, table)
-    files = _files(path, cells)
-    return read_files(str(path), files, image_size), cells, {}
-
-
-def _features_beside(
-    path: pathlib.Path, table: Table
-) -> tuple[np.ndarray, None, dict[str, np.ndarray]]:
+def _features_beside(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
+    """Features, and what else the archive of features has."""
     archive = path.with_suffix(".npz")
     if not archive.is_file():
         archives = sorted(path.parent.glob("*.npz"))
@@ -187,43 +288,16 @@ def _features_beside(
             f"features of {len(arrays['features'])}; row i of one must be row i of "
             "the other"
         )
-    return arrays["features"], None, arrays
+    tell_unused(archive, arrays, ("features", "split", "groups", "sizes"))
+    return arrays | {"features": as_features(str(archive), arrays["features"])}
 
 
-def _labels(
-    path: pathlib.Path, table: Table, fields: tuple[str, ...]
-) -> tuple[list[tuple[str, ...]], tuple[str, ...] | None]:
-    """Label paths of the rows, and the names of their levels if columns tell."""
-    missing = [field for field in fields if field not in table[0]]
-    if missing:
-        raise UserError(
-            f"{path}: no column {missing[0]!r} for label_fields, there are "
-            f"{', '.join(table[0])}"
-        )
-    of_files = _file_column(table)
-    in_paths = _named(table, _PATH)
-    if in_paths not in (None, of_files) and not fields:
-        return split_paths([row[in_paths] for row in table]), None
-    if not fields:
-        taken = {of_files, *(_named(table, names) for names in (_SPLIT, _GROUPS))}
-        fields = tuple(column for column in table[0] if column and column not in taken)
-        if len(fields) == 1 and any("/" in row[fields[0]] for row in table):
-            warnings.warn(
-                f"{path}: column {fields[0]} is read as paths, / between levels; "
-                f"--label_fields={fields[0]} takes its cells whole",
-                DataNotice,
-                stacklevel=3,
-            )
-            return split_paths([row[fields[0]] for row in table]), None
-        if not fields:
-            raise UserError(
-                f"{path}: no labels; add a column 'path' ('animal/bird/owl') or a "
-                f"column a level, found {', '.join(table[0])}"
-            )
-        warnings.warn(
-            f"{path}: levels are the columns {', '.join(fields)}, coarsest first; "
-            "choose others with --label_fields",
-            DataNotice,
-            stacklevel=3,
-        )
-    return [tuple(row[field] for field in fields) for row in table], fields
+LOADERS = {
+    "csv": Loader(
+        load,
+        "data_path",
+        "the table of examples, with a column 'file' and label columns",
+        options=OPTIONS,
+    )
+}
+"""By name."""

@@ -1,38 +1,53 @@
 """The user's own data: one ``.npz`` file and, if wanted, a file with the tree."""
 
 import pathlib
+from collections.abc import Collection
+
+import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.own.labelled_rows import make_dataset
 from hierjax.data.reading.archives import read_arrays
-from hierjax.errors import UserError
+from hierjax.data.reading.feature_arrays import as_features
+from hierjax.errors import UserError, notice
 from hierjax.hierarchy import Hierarchy
+
+_OPTIONAL = ("split", "groups", "sizes", "names", "level_names")
 
 
 def load(
     path: str | pathlib.Path,
     hierarchy: Hierarchy | str | pathlib.Path | None = None,
+    *,
+    missing_as_names: bool = False,
 ) -> Dataset:
     """Loads a data set from arrays of an ``.npz`` file.
 
     Arrays:
-      features: ``[N, ...]`` finite numbers; bytes (uint8) stand for 0 to 1.
-      labels: ``[N, L]``, coarsest level first, or ``[N]`` classes; integers or strings.
-        Unknown are -1 and ``''``, always as a suffix. Without a tree the labels are
-        the tree (`Hierarchy.from_level_labels`; ``[N]`` makes it flat). With one,
-        strings are its names; integers are its names if all its classes are named by
-        integers, and ids in its own numbering if not. Labels may be in a table beside
-        the file instead, see `manifest`.
+      features: ``[N, ...]`` finite numbers; bytes (uint8) stand for 0 to 1. Images may
+        have their channels first, see `reading.feature_arrays`.
+      labels: ``[N, L]``, coarsest level first, or ``[N]`` classes; whole numbers,
+        strings or bytes. Unknown are -1, NaN and ``''``, always as a suffix. Without a
+        tree the labels are the tree (`Hierarchy.from_level_labels`; ``[N]`` makes it
+        flat). With one, strings are its names; numbers are its names if all its classes
+        are named by numbers, and ids in its own numbering if not. Labels may be in a
+        table beside the file instead, see `manifest`.
       split: optional ``[N]``, 'train', 'validation' or 'val', 'test', or 0, 1, 2. What
         is missing is drawn, see `labelled_rows.make_dataset`.
-      groups: optional ``[N]`` integers or strings: the unit of the bootstrap; rows of
-        one group stay together where we split.
+      groups: optional ``[N]`` whole numbers or strings: the unit of the bootstrap; rows
+        of one group stay together where we split.
       sizes: optional ``[N, 2]`` width and height of the original images in pixels.
+      names: optional ``[N]`` strings, what to call the rows.
+      level_names: optional ``[L]`` strings, of a tree that is taken from the labels.
+
+    A `DataNotice` names all other arrays, which are passed over.
 
     Args:
       path: The file; pickled arrays are refused.
       hierarchy: The tree, or a file that `read_hierarchy` reads; None takes the
         labels.
+      missing_as_names: See `labelled_rows.make_dataset`.
 
     Raises:
       UserError: The file is missing, damaged, pickled or lacks an array; sizes differ;
@@ -51,39 +66,93 @@ def load(
     if "features" not in arrays:
         raise UserError(
             f"{path}: array 'features' is missing; needed are features and labels, "
-            "optional are split, groups and sizes, found "
-            f"{', '.join(arrays) or 'none'}"
+            f"optional are {', '.join(_OPTIONAL)}, found {', '.join(arrays) or 'none'}"
         )
-    labels = arrays["labels"]
-    if labels.dtype.kind not in "iuU" or labels.ndim not in (1, 2):
-        raise UserError(
-            f"{path}: labels must be integers or strings [N] or [N, L], got "
-            f"{labels.dtype} {labels.shape}"
-        )
+    labels = _as_labels(path, arrays["labels"])
     check_rows(path, arrays)
+    tell_unused(path, arrays, ("features", "labels", *_OPTIONAL))
+    level_names = arrays.get("level_names")
+    if level_names is not None:
+        level_names = level_names.reshape(-1).tolist()
+        if hierarchy is not None:
+            notice(f"{path}: level_names are passed over, since the tree has its own")
     return make_dataset(
         str(path),
-        arrays["features"],
+        as_features(str(path), arrays["features"]),
         labels,
         hierarchy=hierarchy,
+        level_names=level_names,
         split=arrays.get("split"),
         groups=arrays.get("groups"),
         sizes=arrays.get("sizes"),
+        row_names=arrays.get("names"),
+        missing_as_names=missing_as_names,
     )
 
 
+def _as_labels(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
+    """Labels as integers or strings."""
+    given = f"got {labels.dtype} {labels.shape}"
+    if labels.dtype.kind not in "iuUSf" or labels.ndim not in (1, 2):
+        raise UserError(
+            f"{path}: labels must be integers or strings [N] or [N, L], {given}"
+        )
+    if labels.dtype.kind == "f":
+        whole = np.where(np.isnan(labels), -1, labels)
+        if not (np.abs(whole) < 2**53).all() or (whole != np.rint(whole)).any():
+            raise UserError(
+                f"{path}: labels must be integers or strings; {given} with values that "
+                "are no whole numbers"
+            )
+        return whole.astype(np.int64)
+    if labels.dtype.kind == "S":
+        try:
+            return np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: labels are no text in UTF-8 ({error})") from None
+    return labels
+
+
+def tell_unused(path: pathlib.Path, arrays: dict, used: Collection[str]) -> None:
+    """A `DataNotice` of the arrays that nothing is made of."""
+    unused = [key for key in arrays if key not in used]
+    if unused:
+        notice(
+            f"{path}: passes over {', '.join(map(repr, unused))}; used are "
+            f"{', '.join(used)}"
+        )
+
+
 def check_rows(path: pathlib.Path, arrays: dict) -> None:
-    """Requires features to be numbers and all other arrays to have as many rows.
+    """Requires arrays of as many rows as the features, in their shapes.
 
     Raises:
-      UserError: They are not or have not; the message names the array.
+      UserError: They have not; the message names the array.
     """
     features = arrays["features"]
-    if features.dtype.kind not in "fiub":
-        raise UserError(f"{path}: features must be numbers, got {features.dtype}")
-    for key in ("labels", "split", "groups", "sizes"):
-        if key in arrays and arrays[key].shape[:1] != features.shape[:1]:
+    shapes = {"split": 1, "groups": 1, "names": 1, "sizes": 2, "labels": None}
+    for key, ndim in shapes.items():
+        if key not in arrays:
+            continue
+        array = arrays[key]
+        if array.shape[:1] != features.shape[:1]:
             raise UserError(
                 f"{path}: {key} must have as many rows as the features, got shape "
-                f"{arrays[key].shape} beside {features.shape}"
+                f"{array.shape} beside {features.shape}"
             )
+        if ndim is not None and array.ndim != ndim:
+            shape = "[N]" if ndim == 1 else "[N, 2]"
+            raise UserError(f"{path}: {key} must have shape {shape}, got {array.shape}")
+        if key == "sizes" and array.dtype.kind not in "fiu":
+            raise UserError(f"{path}: sizes must be numbers, got {array.dtype}")
+
+
+LOADERS = {
+    "npz": Loader(
+        load,
+        "data_path",
+        "the .npz file with arrays features and labels",
+        options=("hierarchy", "missing_as_names"),
+    )
+}
+"""By name."""

@@ -1,17 +1,18 @@
 """Any data set that TFDS has prepared, its label features as the levels of a tree."""
 
+import functools
 import io
 import pathlib
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader, without
 from hierjax.data.own.labelled_rows import SPLIT_NAMES, make_dataset
 from hierjax.data.reading import cache
 from hierjax.data.reading.audio import log_mel, without_silence
-from hierjax.data.reading.image import read_image, shorter_side
+from hierjax.data.reading.image import full_scale, measure_image, read_image
 from hierjax.data.reading.media import DEFAULT_SIZE, default_side, stack_images
 from hierjax.data.reading.prepared import (
     find_prepared,
@@ -19,7 +20,7 @@ from hierjax.data.reading.prepared import (
     open_prepared,
     read_examples,
 )
-from hierjax.errors import DataNotice, UserError
+from hierjax.errors import UserError, notice
 from hierjax.hierarchy import Hierarchy
 
 _WORTH_KEEPING = 1000
@@ -31,6 +32,9 @@ def load(
     hierarchy: Hierarchy | str | pathlib.Path | None = None,
     label_fields: Sequence[str] = (),
     image_size: int = 0,
+    *,
+    missing_as_names: bool = False,
+    pixel_max: int = 0,
 ) -> Dataset:
     """Loads a data set of TFDS, prepared as array_record; TensorFlow is not needed.
 
@@ -50,6 +54,8 @@ def load(
         (empty: unknown). Without any, the only class label.
       image_size: Side of images, or mel bands; 0 takes the images' own side where all
         are squares of the same, else as `reading.media.read_files`.
+      missing_as_names: See `labelled_rows.make_dataset`.
+      pixel_max: See `reading.media.read_files`.
 
     Raises:
       UserError: The set is not prepared, or in a format that takes TensorFlow; there is
@@ -76,7 +82,7 @@ def load(
         examples, sizes = read_examples(
             builder, splits, source if _is(features[source], "Image") else ""
         )
-        read = _reader(features[source], image_size)
+        read = _reader(features[source], image_size, pixel_max)
         return {
             "features": read([example[source] for example in examples]),
             "split": np.repeat(splits, sizes),
@@ -92,7 +98,8 @@ def load(
     else:
         arrays = cache.remember(
             f"tfds-{name.replace('/', '-')}",
-            f"version 2, size {image_size} {source} {fields} {fingerprint(folder)}",
+            f"version 3, size {image_size}, white {pixel_max} {source} {fields} "
+            f"{fingerprint(folder)}",
             keys,
             make,
         )
@@ -111,6 +118,7 @@ def load(
             for number in range(np.sum(arrays["split"] == split))
         ],
         unit_name="example",
+        missing_as_names=missing_as_names,
     )
 
 
@@ -180,18 +188,18 @@ def _splits(where: str, there: list[str]) -> list[str]:
         )
     if len(splits) < len(there):
         left = [split for split in there if split not in splits]
-        warnings.warn(
+        notice(
             f"{where}: takes the splits {', '.join(splits)} and leaves out "
-            f"{', '.join(left)}",
-            DataNotice,
-            stacklevel=3,
+            f"{', '.join(left)}"
         )
     return splits
 
 
-def _reader(feature: object, image_size: int) -> Callable[[list], np.ndarray]:
+def _reader(
+    feature: object, image_size: int, pixel_max: int
+) -> Callable[[list], np.ndarray]:
     if _is(feature, "Image"):
-        return lambda files: _read_images(files, feature.shape, image_size)
+        return lambda files: _read_images(files, feature.shape, image_size, pixel_max)
     if _is(feature, "Audio"):
         rate = feature.sample_rate or 16_000
         scale = 1.0
@@ -217,15 +225,21 @@ def _reader(feature: object, image_size: int) -> Callable[[list], np.ndarray]:
     return np.stack
 
 
-def _read_images(files: list[bytes], shape: tuple, image_size: int) -> np.ndarray:
+def _read_images(
+    files: list[bytes], shape: tuple, image_size: int, pixel_max: int
+) -> np.ndarray:
     height, width, _ = shape
+    facts = [
+        measure_image(io.BytesIO(file), f"example {number}")
+        for number, file in enumerate(files)
+    ]
     side = image_size
     if not side and height is not None and height == width:
         side = height
-    if not side:
-        side = default_side(shorter_side(io.BytesIO(file)) for file in files)
+    side = side or default_side(fact.shorter_side for fact in facts)
+    white = pixel_max or full_scale(fact.largest for fact in facts)
     return stack_images(
-        read_image(io.BytesIO(file), side, f"example {number}")
+        read_image(io.BytesIO(file), side, f"example {number}", white)
         for number, file in enumerate(files)
     )
 
@@ -239,3 +253,14 @@ def _label_names(feature: object, values: list) -> np.ndarray:
     return np.array(
         [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
     )
+
+
+LOADERS = {
+    "tfds": Loader(
+        functools.partial(load, ""),
+        "data_dir",
+        "the folder that TFDS has prepared it in",
+        options=without("skip_unreadable"),
+    )
+}
+"""By name."""

@@ -1,12 +1,15 @@
 """New data without labels, read as those were that a model was trained on."""
 
+import os
 import pathlib
 
 import numpy as np
 
 from hierjax.data.own import manifest
 from hierjax.data.own.folder import find_files
+from hierjax.data.own.npz import tell_unused
 from hierjax.data.reading.archives import read_arrays
+from hierjax.data.reading.feature_arrays import as_features
 from hierjax.data.reading.image import is_image
 from hierjax.data.reading.media import is_media, read_files
 from hierjax.errors import UserError
@@ -16,7 +19,11 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def read_unlabelled(
-    path: pathlib.Path, shape: tuple[int, ...]
+    path: pathlib.Path,
+    shape: tuple[int, ...],
+    *,
+    skip_unreadable: bool = False,
+    pixel_max: int = 0,
 ) -> dict[str, np.ndarray]:
     """Reads features, whatever they show.
 
@@ -26,6 +33,8 @@ def read_unlabelled(
         ``file`` or such an ``.npz`` beside it; or one image or recording.
       shape: Of a model's inputs: ``[S, S, 1 or 3]`` for images, ``[2 M, M]`` for
         recordings.
+      skip_unreadable: See `reading.media.read_files`.
+      pixel_max: See `reading.media.read_files`.
 
     Returns:
       ``features [N, ...]``: of files ``[N, *shape]``, uint8 of images and float32 of
@@ -35,7 +44,7 @@ def read_unlabelled(
     Raises:
       UserError: There is nothing to read, or the model does not take such files.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         files = find_files(path)
         names = [file.relative_to(path).as_posix() for file in files]
     elif path.suffix.lower() == ".npz":
@@ -45,8 +54,9 @@ def read_unlabelled(
                 f"{path}: array 'features' is missing, found "
                 f"{', '.join(arrays) or 'none'}"
             )
-        return arrays
-    elif is_media(path) and path.is_file():
+        tell_unused(path, arrays, ("features", "names", "sizes"))
+        return arrays | {"features": as_features(str(path), arrays["features"])}
+    elif is_media(path) and os.path.isfile(path):
         files, names = [path], [path.name]
     else:
         found = manifest.read_unlabelled(path)
@@ -63,9 +73,16 @@ def read_unlabelled(
             f"{path}: has {'images' if images else 'recordings'}, and the model takes "
             f"inputs {list(shape)}; give an .npz with such features"
         )
-    features = read_files(str(path), files, shape[1], None if images else shape[0])
+    features, kept = read_files(
+        str(path),
+        files,
+        shape[1],
+        None if images else shape[0],
+        skip_unreadable=skip_unreadable,
+        pixel_max=pixel_max,
+    )
     if images and features.shape[3] > shape[2]:
         features = np.rint(features @ _LUMA)[..., None].astype(np.uint8)
     elif images and features.shape[3] < shape[2]:
         features = np.repeat(features, shape[2], axis=3)
-    return {"features": features, "names": np.array(names)}
+    return {"features": features, "names": np.array(names)[kept]}

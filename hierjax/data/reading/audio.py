@@ -1,16 +1,19 @@
 """Audio files of any length as log-mel spectrograms of one size (extra ``audio``)."""
 
+import fractions
 import math
 import os
 import pathlib
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
-from scipy.signal import resample_poly
-from scipy.signal.windows import hann
+import scipy
 
 from hierjax.data.reading.mel import mel_filters
 from hierjax.errors import UserError
+
+if TYPE_CHECKING:
+    import soundfile
 
 SUFFIXES = frozenset(".aif .aiff .flac .mp3 .oga .ogg .opus .wav".split())
 """Endings of the names of audio files, in lower case."""
@@ -18,6 +21,27 @@ SUFFIXES = frozenset(".aif .aiff .flac .mp3 .oga .ogg .opus .wav".split())
 SAMPLE_RATE = 16_000
 HOP = 400
 _DECIBELS = (-80.0, 40.0)
+_RATES = (1_000, 1_000_000)
+_BLOCK = 2**20
+# Of a rate that shares little with 16 kHz the nearest ratio so simple is taken, which
+# is a millionth off; the exact filter would have millions of taps.
+_SIMPLE = 2_000
+_CANCELLED = 1e-3
+
+
+class Recording(NamedTuple):
+    """What was read of a recording.
+
+    Attributes:
+      spectrogram: float32 ``[T, M]``, see `log_mel`.
+      cancels: Whether its channels, averaged, cancel out: less than a thousandth of
+        their energy is left.
+      is_cut: Whether the file ends before the samples that its head announces.
+    """
+
+    spectrogram: np.ndarray
+    cancels: bool
+    is_cut: bool
 
 
 def read_spectrogram(
@@ -25,17 +49,16 @@ def read_spectrogram(
     bands: int,
     name: str = "",
     frames: int | None = None,
-) -> np.ndarray:
+) -> Recording:
     """Reads a recording, channels averaged, as `log_mel` of it.
+
+    Memory is that of the part that is taken, however long the recording is.
 
     Args:
       source: A file that libsndfile reads: WAV, FLAC, Ogg, MP3, AIFF.
       bands: M, mel bands.
       name: What to call it in messages, if not by ``source``.
       frames: T; None for 2 M.
-
-    Returns:
-      float32 ``[T, M]``.
 
     Raises:
       UserError: It is no recording, is damaged or empty; soundfile is missing.
@@ -48,12 +71,75 @@ def read_spectrogram(
             f"{name}: reading audio takes soundfile; run pip install 'hierjax[audio]'"
         ) from None
     try:
-        signal, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(source) as file:
+            _check_rate(file.samplerate, name)
+            length = (frames or 2 * bands) * HOP * file.samplerate // SAMPLE_RATE + 1
+            signal, cancels, total = _loudest(file, length, name)
+            is_cut = total < file.frames or _lacks_bytes(source)
+            mel = log_mel(signal, file.samplerate, bands, name, frames)
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(
             f"{name}: cannot be read as audio ({error}); mend or remove it"
         ) from None
-    return log_mel(signal.mean(axis=1), rate, bands, name, frames)
+    return Recording(mel, cancels, is_cut)
+
+
+def _loudest(
+    file: "soundfile.SoundFile", length: int, name: str
+) -> tuple[np.ndarray, bool, int]:
+    """The stretch of most energy, whether channels cancel, and samples in all.
+
+    One pass and no seeking, which is not exact in all formats.
+    """
+    stretch, recent = np.zeros(0), np.zeros(0)
+    sums = np.zeros(1)  # of squares, up to each of the recent samples
+    most, energy, left, total = -1.0, 0.0, 0.0, 0
+    while len(block := file.read(max(1, _BLOCK // file.channels), always_2d=True)):
+        _check_finite(block, name)
+        mono = block.mean(axis=1)
+        energy += np.square(block).sum() / file.channels
+        left += np.square(mono).sum()
+        total += len(mono)
+        recent = np.concatenate([recent, mono])
+        sums = np.concatenate([sums, sums[-1] + np.cumsum(np.square(mono))])
+        if total <= length:
+            stretch = recent
+            continue
+        windows = sums[length:] - sums[:-length]
+        best = int(np.argmax(windows))
+        if windows[best] > most:
+            stretch, most = recent[best : best + length].copy(), windows[best]
+        # One sample less than the windows, so that the next block begins new ones.
+        recent, sums = recent[-(length - 1) :], sums[-length:]
+    cancels = file.channels > 1 and bool(left < _CANCELLED * energy)
+    return stretch.astype(np.float32), cancels, total
+
+
+def _lacks_bytes(source: str | os.PathLike | BinaryIO) -> bool:
+    """Whether a WAV file is shorter than it says; libsndfile does not tell."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    with open(source, "rb") as file:
+        head = file.read(8)
+        size = file.seek(0, os.SEEK_END)
+    said = int.from_bytes(head[4:], "little")
+    # What is written to a pipe has no size, or the largest.
+    return head[:4] == b"RIFF" and 0 < said < 2**32 - 1 - 8 and said + 8 > size + 1
+
+
+def _check_finite(signal: np.ndarray, name: str) -> None:
+    if not signal.size or not np.isfinite(signal).all():
+        raise UserError(
+            f"{name}: has no samples, or some that are not finite; remove it"
+        )
+
+
+def _check_rate(rate: int, name: str) -> None:
+    low, high = _RATES
+    if not low <= rate <= high:
+        raise UserError(
+            f"{name}: has {rate:,} samples a second, accepted are {low:,} to {high:,}"
+        )
 
 
 def log_mel(
@@ -76,16 +162,15 @@ def log_mel(
       float32 ``[T, M]``.
 
     Raises:
-      UserError: There are no samples, or one is not finite.
+      UserError: There are no samples, one is not finite, or the rate is below 1 kHz or
+        above 1 MHz.
     """
-    if not signal.size or not np.isfinite(signal).all():
-        raise UserError(
-            f"{name}: has no samples, or some that are not finite; remove it"
-        )
+    _check_finite(signal, name)
+    _check_rate(rate, name)
     frames = frames or 2 * bands
     length = frames * HOP
-    common = math.gcd(rate, SAMPLE_RATE)
-    signal = resample_poly(signal, SAMPLE_RATE // common, rate // common)
+    ratio = fractions.Fraction(SAMPLE_RATE, rate).limit_denominator(_SIMPLE)
+    signal = scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator)
     if len(signal) > length:
         energy = np.concatenate([[0], np.cumsum(signal.astype(np.float64) ** 2)])
         start = np.argmax(energy[length:] - energy[:-length])
@@ -95,7 +180,7 @@ def log_mel(
     padded = np.zeros(length + window)
     padded[window // 2 : window // 2 + len(signal)] = signal
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:length:HOP]
-    spectrum = np.fft.rfft(windows * hann(window, sym=False))
+    spectrum = np.fft.rfft(windows * scipy.signal.windows.hann(window, sym=False))
     power = np.abs(spectrum) ** 2 @ mel_filters(
         bands, window=window, rate=SAMPLE_RATE, lowest_hz=40, highest_hz=8000
     )

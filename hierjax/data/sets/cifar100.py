@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import PREPARED, Loader
 from hierjax.data.reading import cache
 from hierjax.data.reading.prepared import (
     find_prepared,
@@ -107,3 +108,9 @@ def _decode(folder: pathlib.Path, command: str) -> _Arrays:
     class_ids = np.array([example["label"] for example in examples], np.int32)
     is_test = np.repeat([False, True], sizes)
     return _Arrays(images, class_ids, is_test)
+
+
+LOADERS = {
+    "cifar100": Loader(load, "data_dir", PREPARED, has_protocols=True, has_seed=True)
+}
+"""By name."""

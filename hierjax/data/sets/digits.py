@@ -3,6 +3,7 @@
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.splitting import split_rows
 from hierjax.hierarchy import Hierarchy
 
@@ -20,6 +21,11 @@ def load() -> Dataset:
     strokes (1, 4, 7), of open curves (2, 3, 5). Split 60/20/20, seeded, stratified by
     digit; every image is its own bootstrap unit. The writers are not recorded, so the
     same hand may be in several splits.
+
+    Example:
+      >>> digits = load()
+      >>> digits.features.shape, digits.hierarchy.nodes_per_level
+      ((1797, 8, 8), (3, 10))
     """
     from sklearn import datasets
 
@@ -39,3 +45,7 @@ def load() -> Dataset:
         splits=split_rows(digit, np.arange(len(digit))),
         unit_name="image",
     )
+
+
+LOADERS = {"digits": Loader(load)}
+"""By name."""

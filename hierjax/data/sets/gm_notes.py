@@ -6,6 +6,7 @@ import importlib.resources
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
@@ -44,6 +45,13 @@ def load(protocol: str = "seen", fold: int = 0) -> Dataset:
 
     Raises:
       UserError: Unknown protocol or fold.
+
+    Example:
+      >>> notes = load("unseen", fold=3)
+      >>> {split: len(rows) for split, rows in notes.splits.items()}
+      {'train': 960, 'validation': 192, 'test': 378}
+      >>> notes.hierarchy.paths[40]
+      ('Strings', 'Violin')
     """
     arrays = _read()
     instrument = arrays["instrument"].astype(np.int32)
@@ -91,7 +99,12 @@ def load(protocol: str = "seen", fold: int = 0) -> Dataset:
 
 
 def pitches() -> np.ndarray:
-    """Returns the MIDI pitch of every row, int32 ``[N]``, for reports by pitch."""
+    """Returns the MIDI pitch of every row, int32 ``[N]``, for reports by pitch.
+
+    Example:
+      >>> np.unique(pitches()).tolist()
+      [46, 51, 55, 60, 67, 72]
+    """
     return _read()["pitch"].astype(np.int32)
 
 
@@ -104,6 +117,10 @@ def instrument_partition() -> np.ndarray:
 
     Returns:
       int32 ``[16, 8]``, instrument ids.
+
+    Example:
+      >>> np.sort(instrument_partition()[1]).tolist()
+      [8, 9, 10, 11, 12, 13, 14, 15]
     """
     rng = np.random.default_rng(_PARTITION_SEED)
     families = np.arange(128, dtype=np.int32).reshape(-1, _FAMILY_SIZE)
@@ -132,3 +149,7 @@ def _hierarchy() -> Hierarchy:
         ],
         level_names=("family", "instrument"),
     )
+
+
+LOADERS = {"gm_notes": Loader(load, has_protocols=True, has_folds=True)}
+"""By name."""

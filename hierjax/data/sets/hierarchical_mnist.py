@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.reading.prepared import (
     find_prepared,
     fingerprint,
@@ -324,3 +325,12 @@ def _dataset(name: str, drawn: _Drawn, swapped: bool) -> Dataset:
         splits=drawn.splits,
         unit_name="image",
     )
+
+
+LOADERS = {
+    "hierarchical_digits": Loader(load_digits, has_protocols=True),
+    "hierarchical_mnist": Loader(
+        load, "data_dir", "the folder of TFDS with mnist/ in it", has_protocols=True
+    ),
+}
+"""By name."""

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import PREPARED, Loader
 from hierjax.data.reading.prepared import (
     find_prepared,
     fingerprint,
@@ -82,3 +83,10 @@ def _read(
         builder.info.metadata["paths"], allow_internal_classes=True
     )
     return images, sizes, class_ids, hierarchy
+
+
+LOADERS = {
+    name: Loader(functools.partial(load, name), "data_dir", PREPARED, has_seed=True)
+    for name in NAMES
+}
+"""By name."""

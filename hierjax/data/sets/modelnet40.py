@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.sets import modelnet40_groups
 from hierjax.data.sets.unit_points import unit_points
 from hierjax.data.splitting import deal_parts
@@ -109,7 +110,7 @@ def read_off(path: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         num_vertices, num_faces = map(int, lines[0][:2])
         faces = lines[1 + num_vertices : 1 + num_vertices + num_faces]
         if len(faces) < num_faces:
-            raise ValueError(f"{num_faces} faces announced, {len(faces)} found")
+            raise UserError(f"{num_faces} faces announced, {len(faces)} found")
         vertices = np.array(
             [line[:3] for line in lines[1 : 1 + num_vertices]], np.float64
         ).reshape(-1, 3)
@@ -130,7 +131,7 @@ def _triangles(faces: list[list[str]]) -> Iterator[tuple[int, int, int]]:
         count = int(face[0])
         corners = [int(corner) for corner in face[1 : 1 + count]]
         if len(corners) < count:
-            raise ValueError(f"a face of {count} corners names {len(corners)}")
+            raise UserError(f"a face of {count} corners names {len(corners)}")
         for second, third in zip(corners[1:-1], corners[2:], strict=True):
             yield corners[0], second, third
 
@@ -373,3 +374,14 @@ def _read_class_numbers(path: pathlib.Path) -> np.ndarray:
             f"{', '.join(class_names)}"
         )
     return np.array([class_names.index(name) for name in names], np.int32)
+
+
+LOADERS = {
+    "modelnet40": Loader(
+        load,
+        "data_dir",
+        f"the folder with {VIEWS}, {POINTS} or {MESHES}",
+        has_protocols=True,
+    )
+}
+"""By name."""

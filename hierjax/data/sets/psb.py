@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from hierjax.data.dataset import Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.reading.archives import read_npz
 from hierjax.data.sets.unit_points import unit_points
 from hierjax.data.splitting import split_rows
@@ -138,3 +139,14 @@ def _occupancy(points: np.ndarray) -> np.ndarray:
     flat = cell + _CELLS**3 * np.arange(size)[:, None]
     counts = np.bincount(flat.ravel(), minlength=size * _CELLS**3)
     return np.sqrt(counts.reshape(size, -1) / num_points).astype(np.float32)
+
+
+LOADERS = {
+    "psb": Loader(
+        load,
+        "data_dir",
+        f"the folder with {FILE}, {SOURCE}",
+        has_protocols=True,
+    )
+}
+"""By name."""

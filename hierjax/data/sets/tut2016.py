@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from hierjax.data.dataset import SPLITS, Dataset
+from hierjax.data.loader import Loader
 from hierjax.data.reading.archives import read_npz
 from hierjax.data.splitting import deal_parts
 from hierjax.errors import UserError
@@ -118,3 +119,15 @@ def _rank_in_group(group_of_scene: np.ndarray) -> np.ndarray:
     scenes = np.arange(len(group_of_scene))
     same = group_of_scene[:, None] == group_of_scene
     return (same & (scenes < scenes[:, None])).sum(axis=1)
+
+
+LOADERS = {
+    "tut2016": Loader(
+        load,
+        "data_dir",
+        f"the folder with {FILE}, {SOURCE}",
+        has_protocols=True,
+        has_folds=True,
+    )
+}
+"""By name."""

@@ -11,6 +11,10 @@ def unit_points(points: np.ndarray) -> np.ndarray:
 
     Returns:
       float32 ``[N, P, 3]``; a cloud of equal points becomes 0.
+
+    Example:
+      >>> unit_points(np.array([[[1, 0, 5], [5, 0, 5]]])).tolist()
+      [[[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]
     """
     points = points.astype(np.float32)
     points -= points.mean(axis=1, keepdims=True)

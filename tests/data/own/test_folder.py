@@ -210,7 +210,9 @@ def test_many_files_are_decoded_once(tmp_path, monkeypatch):
     calls = []
     read = media.read_image
     monkeypatch.setattr(
-        media, "read_image", lambda *args: calls.append(args) or read(*args)
+        media,
+        "read_image",
+        lambda *args, **given: calls.append(args) or read(*args, **given),
     )
     np.testing.assert_array_equal(folder.load(root).features, first.features)
     assert not calls
@@ -220,3 +222,27 @@ def test_many_files_are_decoded_once(tmp_path, monkeypatch):
     assert len(calls) == 46
     row = changed.row_names.tolist().index("stone/0.png")
     assert changed.features[row, 0, 0, 0] == 0
+
+
+def test_what_an_archive_of_macos_leaves_and_pipes_are_no_examples(tmp_path):
+    root = zoo(tmp_path / "zoo")
+    expected = folder.load(root)
+    paint(root, "__MACOSX/stone/._0.png", "__MACOSX/stone/0.png")
+    os.mkfifo(root / "stone" / "x.png")
+    with pytest.warns(DataNotice, match="passed over: no regular file .1."):
+        found = folder.load(root)
+    assert found.row_names.tolist() == expected.row_names.tolist()
+    assert found.hierarchy == expected.hierarchy
+
+
+def test_damaged_files_may_be_left_out(tmp_path):
+    root = zoo(tmp_path / "zoo")
+    expected = folder.load(root)
+    bad = expected.row_names[5]
+    (root / bad).write_bytes(b"damaged")
+    with pytest.raises(UserError, match=f"1 of .* cannot be read; .*{bad}"):
+        folder.load(root)
+    with pytest.warns(DataNotice, match="were left out"):
+        found = folder.load(root, skip_unreadable=True)
+    assert found.row_names.tolist() == np.delete(expected.row_names, 5).tolist()
+    np.testing.assert_array_equal(found.labels, np.delete(expected.labels, 5, axis=0))

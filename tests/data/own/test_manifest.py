@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from hierjax.data import load, manifest
 from hierjax.errors import DataNotice, MissingDataError, UserError
@@ -168,3 +170,123 @@ def test_mistakes_in_other_files(tmp_path):
     path.write_bytes("naïve".encode("latin-1"))
     with pytest.raises(UserError, match="m.csv: is no text in UTF-8.*; save it as CSV"):
         manifest.load(path)
+
+
+@pytest.mark.parametrize("column", ["group", "Groups", "split", "path", "file"])
+def test_a_chosen_level_is_nothing_else(tmp_path, column):
+    np.savez(tmp_path / "m.npz", features=np.eye(24))
+    rows = [("animal", f"g{i % 3}", f"s{i % 6}") for i in range(24)]
+    path = write(tmp_path / "m.csv", ("kingdom", column, "species"), rows)
+    dataset = manifest.load(path, label_fields=("kingdom", column, "species"))
+    assert dataset.unit_name == "row" and len(np.unique(dataset.units)) == 24
+    assert dataset.hierarchy.level_names == ("kingdom", column, "species")
+    for rows in dataset.splits.values():
+        assert len(np.unique(dataset.labels[rows, -1])) > 2
+
+
+def test_ranks_are_levels_in_their_order(tmp_path):
+    np.savez(tmp_path / "m.npz", features=np.eye(12))
+    header = ("key", "species", "Genus", "family", "year")
+    rows = [(f"{i}", f"s{i % 4}", f"g{i % 2}", "f", "1999") for i in range(12)]
+    path = write(tmp_path / "m.csv", header, rows)
+    with pytest.warns(DataNotice, match="family, Genus, species, .*not key, year; cho"):
+        dataset = manifest.load(path)
+    assert dataset.hierarchy.level_names == ("family", "Genus", "species")
+    assert dataset.hierarchy.nodes_per_level == (1, 2, 4)
+
+
+@pytest.mark.parametrize("mark", [">", ";", " / ", "//"])
+def test_any_separator_on_which_rows_agree(tmp_path, mark):
+    np.savez(tmp_path / "m.npz", features=np.eye(9))
+    paths = [(mark.join(filter(None, NAMES[i % 3])),) for i in range(9)]
+    dataset = manifest.load(write(tmp_path / "m.csv", ("PATH",), paths, "|"))
+    assert set(dataset.hierarchy.paths) == {tuple(filter(None, row)) for row in NAMES}
+
+
+def test_an_empty_rank_is_named(tmp_path):
+    np.savez(tmp_path / "m.npz", features=np.eye(9))
+    paths = [("animal/bird/owl",), ("animal//cod",), ("oak",)] * 3
+    path = write(tmp_path / "m.csv", ("path",), paths)
+    with pytest.raises(
+        UserError, match="m.csv: row 1 has an empty name .*'animal//cod'"
+    ):
+        manifest.load(path)
+
+
+def test_words_for_missing_values_in_cells(tmp_path):
+    np.savez(tmp_path / "m.npz", features=np.eye(12))
+    rows = [("a", "x"), ("a", "NaN"), ("b", "<NA>"), ("b", "y")] * 3
+    path = write(tmp_path / "m.csv", ("k", "s"), rows)
+    with pytest.warns(DataNotice, match=r"6 labels are words .*NaN \(3\), <NA> \(3\)"):
+        dataset = manifest.load(path)
+    assert dataset.hierarchy.num_classes == 2
+    assert load("csv", data_path=path, missing_as_names=True).hierarchy.num_classes == 4
+
+
+def test_paths_of_windows(tmp_path, images):
+    rows = [(file.replace("/", "\\"), names[0]) for file, *names in images]
+    dataset = manifest.load(write(tmp_path / "m.csv", ("file", "kind"), rows))
+    assert dataset.features[7, 0, 0].tolist() == [7, 0, 0]
+    rows[1] = ("x" * 5000, "oak")
+    with pytest.raises(MissingDataError, match="row 1 names the file 'xxx"):
+        manifest.load(write(tmp_path / "m.csv", ("file", "kind"), rows))
+
+
+def test_unreadable_files_are_named_together_and_left_out_on_request(tmp_path, images):
+    for i in (3, 8):
+        (tmp_path / f"im/{i}.png").write_bytes(b"damaged")
+    rows = [(file, names[0], f"g{i}") for i, (file, *names) in enumerate(images)]
+    path = write(tmp_path / "m.csv", ("file", "kind", "group"), rows)
+    with pytest.raises(UserError, match=r"2 of 15 files .*skip_unre.*3.png.*8.png"):
+        manifest.load(path)
+    with pytest.warns(
+        DataNotice, match="2 of 15 files cannot be read and were left ou"
+    ):
+        dataset = load("csv", data_path=path, skip_unreadable=True)
+    assert len(dataset.labels) == len(dataset.row_names) == 13
+    assert dataset.row_names[3] == "im/4.png" and dataset.features[3, 0, 0, 0] == 4
+    names = [dataset.hierarchy.class_names[c] for c in dataset.labels[:, -1]]
+    assert names == [row[1] for i, row in enumerate(rows) if i not in (3, 8)]
+    for file, *_ in images:
+        (tmp_path / file).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="15 of 15 files cannot be read"):
+        manifest.load(path, skip_unreadable=True)
+
+
+@pytest.mark.parametrize("most", [255, 900, 4000])
+def test_deep_images_of_a_set_have_one_scale(tmp_path, most):
+    rows = []
+    for i in range(9):
+        ramp = np.linspace(0, most if i else most // 4, 64).reshape(8, 8)
+        Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / f"{i}.png")
+        rows.append((f"{i}.png", "ab"[i % 2]))
+    path = write(tmp_path / "m.csv", ("file", "kind"), rows)
+    white = {255: 255, 900: 1023, 4000: 4095}[most]
+    with pytest.warns(
+        DataNotice, match=f"9 images .* up to {most}; 0 to {white} became"
+    ):
+        dataset = manifest.load(path)
+    assert dataset.features[1].max() == round(255 * most / white)
+    assert dataset.features[0].max() == round(255 * (most // 4) / white)
+    assert len(np.unique(dataset.features[1])) > 60
+    twice = load("csv", data_path=path, pixel_max=2 * white)
+    assert twice.features.max() == round(255 * most / white / 2)
+
+
+def test_recordings_that_cancel_out_or_are_cut_are_told(tmp_path):
+    tone = np.sin(np.arange(8000) / 4) / 2
+    rows = [(f"{i}.wav", "ab"[i % 2]) for i in range(6)]
+    for i in range(6):
+        phase = -1 if i < 2 else 1
+        soundfile.write(
+            tmp_path / f"{i}.wav", np.stack([tone, phase * tone], 1), 16_000
+        )
+    whole = (tmp_path / "5.wav").read_bytes()
+    (tmp_path / "5.wav").write_bytes(whole[:9000])
+    path = write(tmp_path / "m.csv", ("file", "kind"), rows)
+    with pytest.warns(DataNotice) as caught:
+        manifest.load(path, image_size=16)
+    said = "\n".join(str(warning.message) for warning in caught)
+    assert "2 recordings have channels of opposite phase" in said
+    assert "0.wav; 1.wav" in said
+    assert "1 recordings end before their head says and were read as far" in said

@@ -1,7 +1,9 @@
+import warnings
+
 import numpy as np
 import pytest
 
-from hierjax.data import npz, read_hierarchy
+from hierjax.data import load, npz, read_hierarchy
 from hierjax.errors import DataNotice, UserError
 
 # Three levels, ragged: "rock" ends at level 0, "fish" at level 1.
@@ -176,7 +178,23 @@ def nan_row():
         ({"labels": ROWS, "features": nan_row()}, "a.npz: row 6 has a feature that"),
         ({}, "a.npz: array 'labels' is missing.*found features"),
         ({"labels": ROWS[:8]}, r"labels must have as many rows.*\(8, 3\)"),
-        ({"labels": np.ones(9)}, r"labels must be integers or strings.*float64 \(9,\)"),
+        ({"labels": np.full(9, 0.5)}, r"labels must be integers .*float64 \(9,\) with"),
+        (
+            {"labels": np.full(9, np.inf)},
+            r"labels must be integers .*float64 \(9,\) with",
+        ),
+        ({"labels": np.array([b"\xff"] * 9)}, "labels are no text in UTF-8"),
+        ({"labels": ROWS, "groups": np.ones((9, 2))}, r"groups must have shape \[N\]"),
+        ({"labels": ROWS, "sizes": ROWS[:, :2]}, "sizes must be numbers, got <U6"),
+        (
+            {"labels": ROWS, "features": 1j * np.eye(9)},
+            "must be numbers, got complex128",
+        ),
+        (
+            {"labels": ROWS[:0], "features": np.ones((0, 3))},
+            r"the shape \(0, 3\); needed",
+        ),
+        ({"labels": ROWS, "features": np.ones((9, 0))}, r"the shape \(9, 0\); needed"),
         ({"labels": np.ones((9, 1, 1), int)}, "or .N, L., got int64"),
         ({"labels": ROWS, "features": ROWS}, "features must be numbers, got <U6"),
         ({"labels": ROWS, "split": SPLIT[:4]}, "split must have as many rows"),
@@ -232,12 +250,12 @@ def test_file_errors(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.json", "{}", "t.json: a tree file ends in .csv, .nwk"),
+        ("t.json", "{}", "t.json: a tree file ends in .csv, .tsv"),
         ("t.txt", "a b\na b c\n", "t.txt: line 2 must be 'parent child', got 'a b c'"),
-        ("t.txt", "a,b\na,\n", "t.txt: line 2 must be"),
+        ("t.txt", "a,b\na,\n", "t.txt: row 1 must be 'parent child'"),
         ("t.edges", "a b\nb a\n", "t.edges: .*cycle"),
         ("t.nwk", "((a,b)", "t.nwk: the Newick text"),
-        ("t.csv", "Class\na\n", "t.csv: needs a column 'Path'"),
+        ("t.csv", "Class\na\n", "t.csv: needs a column 'Path'.* or a column a level"),
         ("t.csv", None, "t.csv: no such file"),
     ],
 )
@@ -257,3 +275,85 @@ def test_tree_names_may_have_spaces_between_tabs_or_commas(tmp_path):
         ("big cat", "tiger"),
         ("dog", "wolf"),
     )
+
+
+def test_labels_of_any_type_are_converted(tmp_path):
+    expected = npz.load(save(tmp_path / "a.npz", labels=NUMBERS, split=SPLIT))
+    floats = np.where(NUMBERS < 0, np.nan, NUMBERS)
+    padded = np.char.add(np.char.add(" ", NUMBERS.astype(str)), "\u00a0")
+    for labels in (floats, NUMBERS.astype("S"), NUMBERS.astype(np.int8), padded):
+        found = npz.load(save(tmp_path / "b.npz", labels=labels, split=SPLIT))
+        assert found.hierarchy == expected.hierarchy
+        np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_ids_of_64_bits_are_not_cut(tmp_path):
+    tree = tree_files(tmp_path)[0]
+    for labels in (
+        np.array([2**32] * 9),
+        np.array([2**32 + 1] * 9, np.uint64),
+        np.array([[2**32, 0, 0]] * 9),
+        np.array([[2**63, 0, 0]] * 9, np.uint64),
+    ):
+        with pytest.raises(
+            UserError, match="4294967296|4294967297|9223372036854775808"
+        ):
+            npz.load(save(tmp_path / "a.npz", labels=labels, split=SPLIT), tree)
+    own = npz.load(save(tmp_path / "a.npz", labels=np.arange(9) % 3 + 2**40))
+    assert own.hierarchy.class_names[0] == str(2**40)
+
+
+def test_words_for_missing_values(tmp_path):
+    labels = np.where(ROWS == "", "nan", ROWS)
+    path = save(tmp_path / "a.npz", labels=labels, split=SPLIT)
+    with pytest.warns(DataNotice, match=r"a.npz: 9 labels are words .*: nan \(9\)"):
+        found = npz.load(path)
+    expected = npz.load(save(tmp_path / "b.npz", labels=ROWS, split=SPLIT))
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    kept = load("npz", data_path=path, missing_as_names=True)
+    assert ("rock", "nan", "nan") in kept.hierarchy.paths
+    # A word that a given tree has as a name is that name.
+    (tmp_path / "t.nwk").write_text("((NA,SA)America,Asia);")
+    path = save(tmp_path / "a.npz", labels=np.array(["NA", "SA", "nan"] * 3))
+    with pytest.warns(DataNotice, match=r"words for a missing value .*: nan \(3\);"):
+        found = npz.load(path, tmp_path / "t.nwk")
+    assert found.labels[:3, -1].tolist() == [0, 1, -1]
+
+
+def test_optional_arrays_are_used_and_others_named(tmp_path):
+    path = save(tmp_path / "a.npz", labels=ROWS, split=SPLIT, colour=np.ones(9),
+                level_names=["kingdom", "group", "kind"], names=list("abcdefghi"),
+                sizes=np.full((9, 2), 7), groups=np.arange(9) // 2)  # fmt: skip
+    with pytest.warns(
+        DataNotice, match="a.npz: passes over 'colour'; used are feature"
+    ):
+        dataset = npz.load(path)
+    assert dataset.hierarchy.level_names == ("kingdom", "group", "kind")
+    assert dataset.row_names[2] == "c" and dataset.sizes[3, 0] == 7
+    assert dataset.unit_name == "group"
+    with pytest.warns(DataNotice, match="level_names are passed over"):
+        npz.load(path, tree_files(tmp_path)[0])
+
+
+def test_paths_with_blanks_name_nodes_of_a_tree(tmp_path):
+    labels = np.array(["animal / bird / crow", "/animal/bird/duck", "animal/fish/"] * 3)
+    found = npz.load(save(tmp_path / "a.npz", labels=labels), tree_files(tmp_path)[0])
+    assert found.hierarchy.class_names[found.labels[0, -1]] == "crow"
+    assert found.hierarchy.class_names[found.labels[2, -1]] == "fish"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_first_are_put_last(tmp_path, channels):
+    images = np.random.default_rng(0).random((9, 5, 6, channels), np.float32)
+    first = np.moveaxis(images, 3, 1)
+    with pytest.warns(DataNotice, match="their channels first and turned to"):
+        found = npz.load(save(tmp_path / "a.npz", features=first, labels=ROWS))
+    np.testing.assert_array_equal(found.features, images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        last = npz.load(save(tmp_path / "a.npz", features=images, labels=ROWS))
+        bytes_ = (images * 255).astype(np.uint8)
+        npz.load(save(tmp_path / "a.npz", features=bytes_, labels=ROWS))
+    np.testing.assert_array_equal(last.features, images)
+    with pytest.warns(DataNotice, match="look like images of 0 to 255 and are float32"):
+        npz.load(save(tmp_path / "a.npz", features=images * 255, labels=ROWS))

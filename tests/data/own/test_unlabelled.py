@@ -1,8 +1,10 @@
+import pathlib
+
 import numpy as np
 import pytest
 import soundfile
 
-from hierjax.data import folder
+from hierjax.data import folder, manifest, npz, read_hierarchy
 from hierjax.data.own.unlabelled import read_unlabelled
 from hierjax.errors import UserError
 from tests.data.own.test_folder import paint, zoo
@@ -76,3 +78,16 @@ def test_mistakes(tmp_path):
     for shape in ((12,), (16, 8), (9, 9, 4), (8, 9, 3)):
         with pytest.raises(UserError, match="has images, and the model takes inputs"):
             read_unlabelled(tmp_path / "p", shape)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+@pytest.mark.parametrize("ending", ["", ".csv", ".npz", ".nwk", ".png"])
+def test_names_that_no_file_system_has(name, ending):
+    path = pathlib.Path(name + ending)
+    loaders = {"": folder.load, ".csv": manifest.load, ".npz": npz.load}
+    for load in (
+        lambda path: read_unlabelled(path, (9, 9, 3)),
+        loaders.get(ending, read_hierarchy),
+    ):
+        with pytest.raises(UserError, match="no such|a tree file ends"):
+            load(path)

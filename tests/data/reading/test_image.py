@@ -1,10 +1,12 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hierjax.data.reading.image import read_image, shorter_side
+from hierjax.data.reading.image import full_scale, measure_image, read_image
 from hierjax.errors import UserError
 
 
@@ -88,12 +90,83 @@ def test_damaged_files_are_named(tmp_path):
             read_image(file, 8)
     file.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"photo.png: cannot be read as an image"):
-        shorter_side(file)
+        measure_image(file)
     Image.new("F", (9, 9), 0.5).save(tmp_path / "f.tif")
     with pytest.raises(UserError, match=r"f.tif: its pixels are floating-point"):
         read_image(tmp_path / "f.tif", 8)
 
 
-def test_shorter_side(tmp_path):
+def test_measuring(tmp_path):
     halves(30, 20, 0, 1).save(tmp_path / "a.jpg")
-    assert shorter_side(tmp_path / "a.jpg") == 20
+    assert measure_image(tmp_path / "a.jpg") == (20, None)
+    deep = Image.fromarray(np.arange(20, dtype=np.uint16).reshape(4, 5) * 50)
+    assert measure_image(save(deep)) == (4, 950)
+
+
+def test_the_white_of_deep_images_is_that_of_their_camera():
+    assert full_scale([None, 200, 255]) == 255
+    whites = [full_scale([3, most]) for most in (256, 1023, 1024, 4095, 4096, 70_000)]
+    assert whites == [1023, 1023, 4095, 4095, 16383, 70_000]
+    assert full_scale([None]) == full_scale([]) == 65535
+    ramp = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    for kind in (np.uint16, np.int32):
+        image = save(Image.fromarray(ramp.astype(kind)), "TIFF")
+        pixels, is_grey = read_image(image, 8, white=4095)
+        assert is_grey and len(np.unique(pixels)) == 64 and pixels.max() == 255
+        np.testing.assert_array_equal(pixels[..., 0], np.rint(ramp * (255 / 4095)))
+
+
+def deep_png(pixels):
+    """A PNG of 16 bits and 1, 3 or 4 channels, which Pillow cannot write."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+
+    def chunk(name, content):
+        checked = name + content
+        return (
+            struct.pack(">I", len(content))
+            + checked
+            + struct.pack(">I", zlib.crc32(checked))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    return io.BytesIO(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_deep_colours_keep_all_their_bits(channels):
+    pixels = np.random.default_rng(0).integers(0, 4096, (8, 8, channels))
+    pixels[..., 3:] = 65535
+    pixels[0, 0, 0] = 4000
+    image = deep_png(pixels)
+    assert measure_image(image) == (8, pixels[..., :3].max())
+    found, is_grey = read_image(image, 8, white=4095)
+    assert is_grey == (channels == 1)
+    np.testing.assert_array_equal(found[..., : channels - channels // 4],
+                                  np.rint(pixels[..., :3] * (255 / 4095)))  # fmt: skip
+    pixels[..., 3:] = 0
+    if channels == 4:
+        assert (read_image(deep_png(pixels), 8, white=4095)[0] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(20, 61), (90, 21), (20, 20)])
+def test_deep_images_are_cut_like_others(shape):
+    shallow = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    deep = shallow.astype(np.uint16) * 257
+    expected, _ = read_image(save(Image.fromarray(shallow)), 16)
+    np.testing.assert_array_equal(
+        read_image(save(Image.fromarray(deep)), 16)[0], expected
+    )
+
+
+def test_too_many_pixels_are_told_apart_from_damage(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for read in (measure_image, lambda file: read_image(file, 8)):
+        with pytest.raises(UserError, match="more than 200 pixels, the limit; make it"):
+            read(save(halves(30, 20, 0, 1)))
