@@ -20,7 +20,7 @@ from hierjax.evaluation.mistakes import (
     largest_confusions,
     worst_mistakes,
 )
-from hierjax.evaluation.queries import Embed, intervals, values_of
+from hierjax.evaluation.queries import Embed, intervals, remember, values_of
 from hierjax.evaluation.targets import (
     Targets,
     learnable,
@@ -48,6 +48,7 @@ __all__ = [
     "most_frequent",
     "mean_directions",
     "nearest_correct",
+    "remember",
     "silhouettes",
     "targets_of",
     "validation_measures",

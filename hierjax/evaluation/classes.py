@@ -10,11 +10,12 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
+import scipy
 
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
 from hierjax.evaluation import queries
+from hierjax.evaluation.names import ALL
 from hierjax.evaluation.queries import Embed, correct, mean, mean_measures
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
@@ -44,12 +45,12 @@ class ClassEvaluation:
     """Measures of one split.
 
     Attributes:
-      measures: name to value, NaN where undefined. ``<measure>/<kind>`` with kind
-        'proxies' or 'means'; ``similarity@<k>`` and ``similarity_area`` are of the
-        embeddings alone.
+      measures: name to value, NaN where undefined, named as `evaluation.names` says.
+        The kind is 'proxies' or 'means'; ``similarity@<k>/all``,
+        ``similarity_area/all`` and ``variance_.../all`` are of the embeddings alone.
       per_query: the value of every query ``[Q]`` for measures that are means over
         queries.
-      per_class: ``gamma/<kind>``: the value of every class ``[C]``.
+      per_class: ``gamma/all/<kind>``: the value of every class ``[C]``.
       representatives: kind to ``[C, D]``; NaN rows for classes without training rows.
       rows: ``[Q]`` rows of the data set that were the queries.
       untrained_classes: names of classes without a training row.
@@ -83,6 +84,11 @@ def mean_directions(
     Returns:
       float64 ``[C, D]`` unit rows, NaN for a class without a row or whose rows cancel
       out. (The published code puts a random vector there.)
+
+    Examples:
+      >>> rows = np.array([[3.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+      >>> mean_directions(rows, np.array([0, 0, 2]), 3).round(3).tolist()
+      [[0.707, 0.707], [nan, nan], [1.0, 0.0]]
     """
     known = class_ids >= 0
     units = metrics.unit_rows(embeddings[known])
@@ -137,19 +143,20 @@ def evaluate_classes(
             predicted = np.argmax(scores[kind], axis=1)
             found |= _f1_by_level(predicted, ids, hierarchy, official)
             if classifier is not None:
-                found |= _calibration(scores[kind], queried["accuracy"], official)
+                is_correct = queried[f"accuracy/{hierarchy.level_names[-1]}"]
+                found |= _calibration(scores[kind], is_correct, official)
         per_query |= {f"{name}/{kind}": values for name, values in queried.items()}
         measures |= {f"{name}/{kind}": value for name, value in found.items()}
-        per_class[f"gamma/{kind}"] = metrics.per_class_gamma(
+        per_class[f"gamma/{ALL}/{kind}"] = metrics.per_class_gamma(
             metrics.representative_distances(representatives), hierarchy.path_length()
         )
     per_query |= _neighbor_similarity(queries, ids, hierarchy, official)
     variances = metrics.variance_measures(
         train_embeddings, train_ids, hierarchy.num_classes, official=official
     )
-    measures |= {f"variance_{name}": value for name, value in variances.items()}
+    measures |= {f"variance_{name}/{ALL}": value for name, value in variances.items()}
     if classifier is not None:
-        measures["angle_proxies_means"] = metrics.mean_angle(
+        measures[f"angle_to_means/{ALL}/proxies"] = metrics.mean_angle(
             kinds["proxies"], kinds["means"]
         )
     return ClassEvaluation(
@@ -191,19 +198,22 @@ def _query_measures(
     top = metrics.top_classes(scores, min(TOP_K, num_scored))
     # The published sets need two classes more than are ranked.
     has_sets = not official or top.shape[1] + 2 <= hierarchy.num_classes
+    finest = hierarchy.level_names[-1]
     by_level = metrics.level_correct(top[:, 0], ids, hierarchy.ancestors)
     return {
-        "accuracy": correct(top[:, 0], ids),
-        "accuracy@5": metrics.top_k_correct(top, ids),
+        f"accuracy/{finest}": correct(top[:, 0], ids),
+        f"accuracy@{TOP_K}/{finest}": metrics.top_k_correct(top, ids),
         **{
-            f"accuracy_{level}": by_level[:, i]
+            f"accuracy/{level}": by_level[:, i]
             for i, level in enumerate(hierarchy.level_names[:-1])
         },
-        "cost": metrics.hierarchical_cost(top[:, 0], ids, tree_distance),
-        "distance@5": metrics.hierarchical_distance_at_k(top, ids, tree_distance),
+        f"cost/{ALL}": metrics.hierarchical_cost(top[:, 0], ids, tree_distance),
+        f"hierarchical_distance@{TOP_K}/{ALL}": metrics.hierarchical_distance_at_k(
+            top, ids, tree_distance
+        ),
     } | (
         {
-            "precision@5": metrics.hierarchical_precision(
+            f"hierarchical_precision@{TOP_K}/{ALL}": metrics.hierarchical_precision(
                 top, ids, tree_distance, official=official
             )
         }
@@ -227,7 +237,7 @@ def _f1_by_level(
             official=official,
         )
         for measure, values in zip(("precision", "recall", "f1"), by_node, strict=True):
-            found[f"macro_{measure}_{name}"] = mean(values)
+            found[f"macro_{measure}/{name}"] = mean(values)
     return found
 
 
@@ -243,21 +253,22 @@ def _neighbor_similarity(
         queries, ids, similarity, max_k=most, official=official
     )
     by_rank = {
-        f"similarity@{k}": values[:, k - 1] for k in SIMILARITY_RANKS if k <= most
+        f"similarity@{k}/{ALL}": values[:, k - 1] for k in SIMILARITY_RANKS if k <= most
     }
-    return by_rank | {"similarity_area": metrics.area_under_similarity(values)}
+    area = metrics.area_under_similarity(values)
+    return by_rank | {f"similarity_area/{ALL}": area}
 
 
 def _calibration(
     scores: np.ndarray, is_correct: np.ndarray, official: bool
 ) -> dict[str, float]:
-    confidence = special.softmax(scores.astype(np.float64), axis=1).max(axis=1)
+    confidence = scipy.special.softmax(scores.astype(np.float64), axis=1).max(axis=1)
     known = ~np.isnan(is_correct)
     found = metrics.calibration(
         confidence[known], is_correct[known].astype(bool), official=official
     )
-    return {f"calibration_{name}": value for name, value in found.items()} | {
-        "calibration_point_biserial": metrics.point_biserial(
+    return {f"calibration_{name}/{ALL}": value for name, value in found.items()} | {
+        f"calibration_point_biserial/{ALL}": metrics.point_biserial(
             confidence[known], is_correct[known].astype(bool)
         )
     }
@@ -287,12 +298,13 @@ def _structure(
         _, found["mantel_p"] = metrics.mantel_test(
             learned, tree_distance, num_permutations=num_permutations
         )
+    found |= metrics.near_uniformity(representatives)
+    found = {f"{name}/{ALL}": value for name, value in found.items()}
     for level, name in enumerate(hierarchy.level_names):
         retrieved = metrics.representative_retrieval(
             representatives, hierarchy.ancestors[:, level]
         )
-        found |= {f"{measure}_{name}": value for measure, value in retrieved.items()}
-    found |= metrics.near_uniformity(representatives)
+        found |= {f"{measure}/{name}": value for measure, value in retrieved.items()}
     return found | _trees(learned, hierarchy, official)
 
 
@@ -310,12 +322,14 @@ def _trees(
     different, most = metrics.robinson_foulds(inferred, true)
     recovered = metrics.clade_recovery(inferred, hierarchy)
     return {
-        "robinson_foulds": different / most if most else float("nan"),
-        "cophenetic_fit": metrics.cophenetic_correlation(inferred, learned),
-        "cophenetic_tree": metrics.cophenetic_correlation(inferred, tree_distance),
-        "clades_overall": recovered["overall"],
+        f"robinson_foulds/{ALL}": different / most if most else float("nan"),
+        f"cophenetic_fit/{ALL}": metrics.cophenetic_correlation(inferred, learned),
+        f"cophenetic_tree/{ALL}": metrics.cophenetic_correlation(
+            inferred, tree_distance
+        ),
+        f"clades/{ALL}": recovered["overall"],
         **{
-            f"clades_{level}": float(share)
+            f"clades/{level}": float(share)
             for level, share in zip(
                 hierarchy.level_names[:-1], recovered["by_level"][:-1], strict=True
             )

@@ -8,6 +8,7 @@ import numpy as np
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
 from hierjax.evaluation import queries
+from hierjax.evaluation.names import ALL
 from hierjax.evaluation.queries import Embed, correct, mean_measures, with_average
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
@@ -24,11 +25,12 @@ class Evaluation:
       measures: name to value. For every level of the tree ``silhouette/<level>``,
         ``knn/<level>``, ``nearest_mean/<level>`` and ``silhouette_euclidean/<level>``,
         their averages over levels under ``<measure>/average``, and the mean tree
-        distance of the k-NN mistakes ``mistake_distance/hops`` and
-        ``mistake_distance/lca_height``. NaN where undefined.
+        distance of the k-NN mistakes ``mistake_hops/all`` and
+        ``mistake_height/all``. NaN where undefined.
       per_query: the value of every query ``[Q]`` for the measures that are means over
         queries.
-      neighbors: the number of neighbours used at each level.
+      neighbors: the number of neighbours used at each level; 0 where no label of the
+        validation split could choose one, and ``knn/<level>`` is NaN.
       rows: ``[Q]`` rows of the data set that were the queries.
       units: ``[Q]`` their bootstrap units.
       predictions: int ``[Q, L]`` nodes that the neighbours vote for, level by level, so
@@ -61,36 +63,51 @@ def silhouettes(
     distance: str = "cosine",
     name: str = "silhouette",
 ) -> dict[str, np.ndarray]:
-    """Silhouette of every row ``[N]`` at every level, and averaged over levels."""
-    values = {
-        level: metrics.silhouette_samples(embeddings, labels[:, i], distance=distance)
-        for i, level in enumerate(hierarchy.level_names)
-    }
-    return with_average(name, values)
+    """Silhouette of every row at every level, and averaged over levels.
+
+    Args:
+      embeddings: ``[N, D]``.
+      labels: ``[N, L]`` node ids, -1 unknown.
+      hierarchy: names the levels.
+      distance: ``'cosine'`` or ``'euclidean'``.
+      name: of the measure.
+
+    Returns:
+      ``<name>/<level>`` and ``<name>/average`` to ``[N]``, NaN where undefined.
+    """
+    values = metrics.silhouette_samples(embeddings, labels, distance=distance)
+    return with_average(name, dict(zip(hierarchy.level_names, values.T, strict=True)))
 
 
 def choose_neighbors(
     embed: Embed, data: Dataset, *, distance: str = "cosine"
 ) -> tuple[int, ...]:
-    """Number of neighbours with the best validation accuracy, level by level."""
+    """Number of neighbours with the best validation accuracy, level by level.
+
+    Args:
+      embed: ``rows [N] -> embeddings [N, D]``.
+      data: labels and splits; the training rows are the gallery.
+      distance: ``'cosine'`` or ``'euclidean'``.
+
+    Returns:
+      One number a level, from 1 to `MAX_NEIGHBORS` and to the training rows there are;
+      of equally good ones the smallest. 0 for a level of which no validation row's
+      label is known: nothing chooses there.
+    """
     gallery_rows, rows = data.rows("train"), data.rows("validation")
     limit = min(MAX_NEIGHBORS, len(gallery_rows))
     nearest, _ = metrics.nearest_neighbors(
         embed(rows), embed(gallery_rows), limit, distance=distance
     )
-    neighbor_labels = data.labels[gallery_rows[nearest]]
-    ks = np.arange(1, limit + 1)
-    return tuple(
-        int(
-            metrics.choose_k(
-                metrics.knn_accuracy(
-                    neighbor_labels[:, :, level], data.labels[rows, level], ks
-                ),
-                ks,
-            )
+    neighbor_labels, labels = data.labels[gallery_rows[nearest]], data.labels[rows]
+    ks, chosen = np.arange(1, limit + 1), []
+    for level in range(data.hierarchy.num_levels):
+        accuracies = metrics.knn_accuracy(
+            neighbor_labels[:, :, level], labels[:, level], ks
         )
-        for level in range(data.hierarchy.num_levels)
-    )
+        known = (labels[:, level] >= 0).any()
+        chosen.append(metrics.choose_k(accuracies, ks) if known else 0)
+    return tuple(chosen)
 
 
 def evaluate(
@@ -109,12 +126,23 @@ def evaluate(
       data: labels, tree and splits. Queries are ``split``, the gallery is the training
         split with its true labels.
       split: queries.
-      neighbors: number of neighbours a level; None: chosen on validation, or 1 where
-        there is no validation split.
+      neighbors: number of neighbours a level, 0 for none, which leaves its votes
+        undefined; None: chosen on validation, or 1 where there is no validation split.
       distance: of neighbours and class means; silhouettes are always given for both.
 
     Returns:
       An `Evaluation`.
+
+    Examples:
+      >>> from hierjax.data import Dataset
+      >>> tree = Hierarchy.from_paths([("bird", "owl"), ("bird", "duck"), ("cod",)])
+      >>> labels = tree.labels_of(np.array([0, 1, 2, 0, 1, 2]))
+      >>> rows = np.array([[1.0, 0], [1, 1], [-1, 0], [2, 0], [3, 2], [-3, 0]])
+      >>> splits = {"train": np.arange(3), "test": np.arange(3, 6)}
+      >>> data = Dataset("toy", rows, labels, tree, splits)
+      >>> found = evaluate(lambda rows: data.features[rows], data)
+      >>> found.measures["knn/level_0"], round(found.measures["knn/level_1"], 3)
+      (1.0, 1.0)
     """
     hierarchy = data.hierarchy
     if neighbors is None:
@@ -134,7 +162,7 @@ def evaluate(
         queries, labels, hierarchy, distance="euclidean", name="silhouette_euclidean"
     )
     nearest, distances = metrics.nearest_neighbors(
-        queries, gallery, max(neighbors), distance=distance
+        queries, gallery, max(1, *neighbors), distance=distance
     )
     predictions = np.empty_like(labels)
     confidence = np.empty(labels.shape)
@@ -142,11 +170,15 @@ def evaluate(
     for level, name in enumerate(hierarchy.level_names):
         k = neighbors[level]
         votes = gallery_labels[nearest[:, :k], level]
-        predicted = metrics.knn_predictions(votes, [k])[0]
+        if k:
+            predicted = metrics.knn_predictions(votes, [k])[0]
+            agreeing = (votes == predicted[:, None]) & (predicted >= 0)[:, None]
+            confidence[:, level] = agreeing.mean(axis=1)
+            by_neighbors[name] = correct(predicted, labels[:, level])
+        else:
+            predicted, confidence[:, level] = -1, 0
+            by_neighbors[name] = np.full(len(labels), np.nan)
         predictions[:, level] = predicted
-        agreeing = (votes == predicted[:, None]) & (predicted >= 0)[:, None]
-        confidence[:, level] = agreeing.mean(axis=1)
-        by_neighbors[name] = correct(predicted, labels[:, level])
         means = metrics.nearest_mean_predictions(
             queries, gallery, gallery_labels[:, level], distance=distance
         )
@@ -156,10 +188,10 @@ def evaluate(
 
     measures = mean_measures(per_query)
     for name, tree_distance in (
-        ("hops", hierarchy.path_length()),
-        ("lca_height", hierarchy.lca_height()),
+        ("mistake_hops", hierarchy.path_length()),
+        ("mistake_height", hierarchy.lca_height()),
     ):
-        measures[f"mistake_distance/{name}"] = metrics.mistake_distance(
+        measures[f"{name}/{ALL}"] = metrics.mistake_distance(
             predictions[:, -1], labels[:, -1], tree_distance
         )
     return Evaluation(

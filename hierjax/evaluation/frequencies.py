@@ -16,6 +16,17 @@ def most_frequent(dataset: Dataset, split: str = "test") -> dict[str, float]:
     Returns:
       Level name to the share of queries of known node that are of that node; NaN
       where no training row or no query has a known one.
+
+    Examples:
+      >>> from hierjax import Hierarchy
+      >>> from hierjax.data import Dataset
+      >>> tree = Hierarchy.from_paths([("bird", "owl"), ("bird", "duck"), ("cod",)])
+      >>> labels = tree.labels_of(np.array([0, 1, 2, 0, 1, 2]))
+      >>> rows = np.array([[1.0, 0], [1, 1], [-1, 0], [2, 0], [3, 2], [-3, 0]])
+      >>> splits = {"train": np.arange(3), "test": np.arange(3, 6)}
+      >>> data = Dataset("toy", rows, labels, tree, splits)
+      >>> {name: round(share, 3) for name, share in most_frequent(data, "test").items()}
+      {'level_0': 0.667, 'level_1': 0.333}
     """
     training = dataset.labels[dataset.rows("train")]
     queries = dataset.labels[dataset.rows(split)]

@@ -36,6 +36,11 @@ def count_by_height(
     Returns:
       int64 ``[L + 1]``: at height 0 the right ones, then the mistakes, whose heights
       are those of `Hierarchy.lca_height` (Bertinetto et al. 2020).
+
+    Examples:
+      >>> tree = Hierarchy.from_paths([("bird", "owl"), ("bird", "duck"), ("cod",)])
+      >>> count_by_height(np.array([0, 1, 2, 0]), np.array([0, 0, 0, 2]), tree)
+      array([1, 1, 2])
     """
     known = (predicted >= 0) & (true >= 0)
     heights = hierarchy.lca_height()[predicted[known], true[known]]
@@ -54,6 +59,10 @@ def largest_confusions(
 
     Returns:
       Confusions, the most frequent first; of equally frequent ones the lower ids first.
+
+    Examples:
+      >>> largest_confusions(np.array([1, 1, 2, 0]), np.array([0, 0, 0, 0]), 1)
+      [Confusion(true=0, predicted=1, count=2, queries=4)]
     """
     wrong = (predicted >= 0) & (true >= 0) & (predicted != true)
     pairs, counts = np.unique(
@@ -89,6 +98,13 @@ def worst_mistakes(
     Returns:
       Positions among the queries, int ``[<= number]``: by the number of hops, largest
       first, then by confidence, largest first, then by distance, then in order.
+
+    Examples:
+      >>> tree = Hierarchy.from_paths([("bird", "owl"), ("bird", "duck"), ("cod",)])
+      >>> confidence, distance = np.array([0.5, 0.5, 0.9]), np.zeros(3)
+      >>> true = np.array([0, 0, 1])
+      >>> worst_mistakes(np.array([1, 2, 2]), true, confidence, distance, tree, 2)
+      array([2, 1])
     """
     wrong = np.flatnonzero((predicted >= 0) & (true >= 0) & (predicted != true))
     hops = hierarchy.path_length()[predicted[wrong], true[wrong]]

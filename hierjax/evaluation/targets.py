@@ -37,7 +37,28 @@ class Targets:
 
 
 def targets_of(data: Dataset) -> Targets:
-    """The targets of a data set, from its true labels."""
+    """The targets of a data set, from its true labels.
+
+    Args:
+      data: labels and tree.
+
+    Returns:
+      One target a level, and one more for each level on which nodes share a name.
+
+    Examples:
+      >>> from hierjax import Hierarchy
+      >>> from hierjax.data import Dataset
+      >>> paths = [("oil", "sample 1"), ("oil", "sample 2"), ("ink", "sample 1")]
+      >>> hierarchy = Hierarchy.from_paths(paths, level_names=["kind", "sample"])
+      >>> labels = hierarchy.labels_of(np.arange(3))
+      >>> splits = {"train": np.arange(3)}
+      >>> data = Dataset("toy", np.ones((3, 2)), labels, hierarchy, splits)
+      >>> targets = targets_of(data)
+      >>> targets.names, targets.num_classes
+      (('kind', 'sample', 'sample_name'), (2, 3, 2))
+      >>> targets.ids[:, 2].tolist()
+      [0, 1, 0]
+    """
     hierarchy = data.hierarchy
     names, columns, sizes = [], [], []
     for level, name in enumerate(hierarchy.level_names):
@@ -57,6 +78,14 @@ def learnable(data: Dataset, targets: Targets, split: str = "test") -> tuple[str
     """Names of the targets of which every class of a split is also in training.
 
     A target that is unknown throughout training, validation or the split is none.
+
+    Args:
+      data: labels and splits.
+      targets: of that data set.
+      split: whose classes are to be in training.
+
+    Returns:
+      Their names, in the order of the targets.
     """
 
     def known(ids, name):
@@ -88,6 +117,12 @@ def nearest_correct(
 
     Returns:
       float64 ``[Q, T]``, NaN where the query's class is unknown.
+
+    Examples:
+      >>> gallery, gallery_ids = np.eye(2), np.array([[3, 5], [4, 8]])
+      >>> queries, query_ids = np.array([[1.0, 0.1]]), np.array([[3, 8]])
+      >>> nearest_correct(queries, gallery, query_ids, gallery_ids)
+      array([[1., 0.]])
     """
     nearest, _ = metrics.nearest_neighbors(queries, gallery, 1)
     return correct(gallery_ids[nearest[:, 0]], query_ids)

@@ -1,4 +1,4 @@
-"""Metrics: exact over a whole set, numpy arrays in and out, JAX inside."""
+"""Metrics: exact over a whole set at any size, numpy arrays in and out."""
 
 from hierjax.metrics.calibration import calibration, point_biserial
 from hierjax.metrics.class_trees import (
@@ -10,13 +10,10 @@ from hierjax.metrics.class_trees import (
 )
 from hierjax.metrics.classification import (
     choose_k,
-    class_means,
     knn_accuracy,
     knn_predictions,
     mistake_distance,
     nearest_mean_predictions,
-    nearest_neighbors,
-    unit_rows,
 )
 from hierjax.metrics.clustering import silhouette_samples, silhouette_score
 from hierjax.metrics.intervals import (
@@ -26,6 +23,7 @@ from hierjax.metrics.intervals import (
     sign_flip_test,
     two_way_interval,
 )
+from hierjax.metrics.neighbors import nearest_neighbors
 from hierjax.metrics.projection import (
     principal_coordinates,
     tsne_coordinates,
@@ -53,6 +51,7 @@ from hierjax.metrics.retrieval import (
     hierarchical_similarity,
     similarity_at_k,
 )
+from hierjax.metrics.rows import class_means, unit_rows
 from hierjax.metrics.spectrum import effective_rank, explained_variance
 from hierjax.metrics.structure import (
     elementwise_correlation,

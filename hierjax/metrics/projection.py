@@ -8,7 +8,7 @@ as by ``silhouette_score``.
 import numpy as np
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import checked_rows
+from hierjax.metrics.rows import checked_rows
 
 
 def principal_coordinates(
@@ -28,6 +28,12 @@ def principal_coordinates(
 
     Raises:
       UserError: a wrong shape, values that are not finite, or k out of range.
+
+    Examples:
+      >>> rows = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
+      >>> coordinates, shares = principal_coordinates(rows, 1)
+      >>> coordinates[:, 0].tolist(), shares.tolist()
+      ([-2.0, 0.0, 2.0], [1.0])
     """
     rows = checked_rows("embeddings", embeddings).astype(np.float64)
     if not 1 <= num_components <= rows.shape[1]:
@@ -68,6 +74,12 @@ def umap_coordinates(
     Raises:
       UserError: umap-learn is not installed, a wrong shape, too few rows, or values
         that are not finite.
+
+    Examples:
+      All rows are equal, so that there is nothing to project:
+
+      >>> umap_coordinates(np.ones((5, 3))).tolist()  # doctest: +SKIP
+      [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
     rows = checked_rows("embeddings", embeddings)
     if len(rows) < 4:
@@ -112,6 +124,11 @@ def tsne_coordinates(
     Raises:
       UserError: a wrong shape, values that are not finite, or a perplexity that does
         not fit the number of rows.
+
+    Examples:
+      >>> rows = np.random.default_rng(0).normal(size=(12, 3))
+      >>> tsne_coordinates(rows, perplexity=4).shape
+      (12, 2)
     """
     # Here, because scikit-learn loads slowly and few need it.
     from sklearn.manifold import TSNE

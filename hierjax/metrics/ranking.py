@@ -14,7 +14,7 @@ published with it, whose quirks are ``official=True``.
 import numpy as np
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import checked_ids
+from hierjax.metrics.rows import checked_ids
 
 
 def checked_square(name: str, matrix: np.ndarray) -> np.ndarray:
@@ -83,6 +83,10 @@ def top_classes(scores: np.ndarray, k: int) -> np.ndarray:
 
     Raises:
       UserError: scores of another shape or with a NaN, or a k that is out of range.
+
+    Examples:
+      >>> top_classes(np.array([[0.1, 0.7, 0.7], [0.5, 0.2, 0.3]]), 2).tolist()
+      [[1, 2], [0, 2]]
     """
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.floating):
@@ -110,6 +114,10 @@ def top_k_correct(top: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
 
     Returns:
       ``[Q]`` float64, 1 or 0; NaN where the class is unknown.
+
+    Examples:
+      >>> top_k_correct(np.array([[1, 2], [0, 2], [0, 1]]), np.array([2, 1, -1]))
+      array([ 1.,  0., nan])
     """
     top = _checked_top(top)
     class_ids = checked_ids("class_ids", class_ids, len(top))
@@ -132,6 +140,13 @@ def hierarchical_cost(
 
     Returns:
       ``[Q]`` float64; NaN where the class is unknown.
+
+    Examples:
+      Two siblings, and a class apart:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> hierarchical_cost(np.array([0, 1, 2]), np.array([0, 0, 0]), hops)
+      array([0., 2., 4.])
     """
     tree_distance = checked_square("tree_distance", tree_distance)
     count, num_classes = len(class_ids), len(tree_distance)
@@ -154,6 +169,14 @@ def hierarchical_distance_at_k(
 
     Returns:
       ``[Q]`` float64; NaN where the class is unknown.
+
+    Examples:
+      Two siblings, and a class apart:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> top = np.array([[0, 1], [0, 2]])
+      >>> hierarchical_distance_at_k(top, np.array([0, 0]), hops)
+      array([1., 2.])
     """
     tree_distance = checked_square("tree_distance", tree_distance)
     return _mean_over_top(tree_distance, top, class_ids)
@@ -168,6 +191,13 @@ def ideal_distance_at_k(tree_distance: np.ndarray, k: int) -> np.ndarray:
 
     Returns:
       ``[C]`` float64: the mean of the k smallest distances of every row.
+
+    Examples:
+      Two siblings, and a class apart:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> ideal_distance_at_k(hops, 2)
+      array([1., 1., 2.])
     """
     tree_distance = checked_square("tree_distance", tree_distance)
     if not 1 <= k <= len(tree_distance):
@@ -198,6 +228,13 @@ def correct_sets(
 
     Raises:
       UserError: a k for which there are not enough classes.
+
+    Examples:
+      Two siblings, and a class apart:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> correct_sets(hops, 2).astype(int).tolist()
+      [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
     """
     tree_distance = checked_square("tree_distance", tree_distance)
     least = k + 2 if official else k
@@ -227,6 +264,14 @@ def hierarchical_precision(
 
     Returns:
       ``[Q]`` float64 in [0, 1]; NaN where the class is unknown.
+
+    Examples:
+      Two siblings, and a class apart:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> top = np.array([[1, 0], [2, 0]])
+      >>> hierarchical_precision(top, np.array([0, 0]), hops)
+      array([1. , 0.5])
     """
     top = _checked_top(top)
     correct = correct_sets(tree_distance, top.shape[1], official=official)
@@ -247,6 +292,11 @@ def level_correct(
     Returns:
       ``[Q, L]`` float64, 1 or 0; rows of NaN where the class is unknown. Column means
       are the level accuracies.
+
+    Examples:
+      >>> ancestors = np.array([[0, 0], [0, 1], [1, 2]])
+      >>> level_correct(np.array([1, 2]), np.array([0, 2]), ancestors).tolist()
+      [[1.0, 0.0], [1.0, 1.0]]
     """
     ancestors, predicted = np.asarray(ancestors), np.asarray(predicted)
     if ancestors.ndim != 2:
@@ -281,6 +331,11 @@ def precision_recall_f1(
       Three float64 arrays ``[C]``: precision, NaN for a class that is never predicted;
       recall, NaN for a class without queries; F1 = 2 hits / (predictions + queries),
       NaN for a class that has neither, as scikit-learn's with ``zero_division=nan``.
+
+    Examples:
+      >>> values = precision_recall_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+      >>> [of_class.round(3).tolist() for of_class in values]
+      [[0.5, 1.0], [1.0, 0.5], [0.667, 0.667]]
     """
     predicted = np.asarray(predicted)
     count = predicted.size

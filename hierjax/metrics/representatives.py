@@ -6,11 +6,10 @@ which has no direction) and is left out, as a query and as a neighbour.
 """
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
-from scipy.special import logsumexp
+import scipy
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import (
+from hierjax.metrics.rows import (
     checked_ids,
     checked_rows,
     class_means,
@@ -41,9 +40,14 @@ def representative_retrieval(
 
     Returns:
       Means over the classes that share their node with another one, NaN if none does:
-      ``precision_at_1`` (the nearest is relevant), ``r_precision`` (the share of
+      ``precision@1`` (the nearest is relevant), ``r_precision`` (the share of
       relevant ones among the R nearest) and ``map_at_r`` (the mean over those R ranks
       of the precision up to each rank, counted as 0 where it is not relevant).
+
+    Examples:
+      >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+      >>> representative_retrieval(points, np.array([0, 0, 1, 1]))
+      {'precision@1': 1.0, 'r_precision': 1.0, 'map_at_r': 1.0}
     """
     distances = representative_distances(representatives)
     node_ids = checked_ids("node_ids", node_ids, len(distances))
@@ -55,13 +59,13 @@ def representative_retrieval(
     counts = relevant.sum(axis=1)
     shared = counts > 0
     if not shared.any():
-        return dict.fromkeys(("precision_at_1", "r_precision", "map_at_r"), np.nan)
+        return dict.fromkeys(("precision@1", "r_precision", "map_at_r"), np.nan)
     relevant, counts = relevant[shared], counts[shared]
     ranks = np.arange(1, len(nodes))
     hits = relevant & (ranks <= counts[:, None])
     precisions = np.cumsum(relevant, axis=1) / ranks
     return {
-        "precision_at_1": float(relevant[:, 0].mean()),
+        "precision@1": float(relevant[:, 0].mean()),
         "r_precision": float((hits.sum(axis=1) / counts).mean()),
         "map_at_r": float(((hits * precisions).sum(axis=1) / counts).mean()),
     }
@@ -86,6 +90,14 @@ def near_uniformity(representatives: np.ndarray) -> dict[str, float]:
       ``max_angle``, ``mean_angle`` and ``std_angle`` (radians) over the pairs of
       classes, standard deviations with divisor P. With one class all that need a pair
       are NaN, without any class all.
+
+    Examples:
+      Two opposite points, as even as can be:
+
+      >>> found = near_uniformity(np.array([[1.0, 0.0], [-2.0, 0.0]]))
+      >>> names = ("largest_cosine", "mean_resultant_norm", "min_angle")
+      >>> [round(found[name], 3) for name in names]
+      [-1.0, 0.0, 3.142]
     """
     units = unit_representatives(representatives)
     units = units[~np.isnan(units).any(axis=1)]
@@ -100,8 +112,8 @@ def near_uniformity(representatives: np.ndarray) -> dict[str, float]:
     result["mean_resultant_norm"] = float(np.linalg.norm(units.mean(axis=0)))
     if len(units) == 1:
         return result | {"log_sum_exp_cosine": 1.0}
-    chords = pdist(units)
-    cosines = squareform(1 - chords**2 / 2)
+    chords = scipy.spatial.distance.pdist(units)
+    cosines = scipy.spatial.distance.squareform(1 - chords**2 / 2)
     np.fill_diagonal(cosines, -np.inf)
     nearest = cosines.max(axis=1)
     np.fill_diagonal(cosines, 1)
@@ -109,7 +121,7 @@ def near_uniformity(representatives: np.ndarray) -> dict[str, float]:
     return result | {
         "mean_nearest_cosine": float(nearest.mean()),
         "largest_cosine": float(nearest.max()),
-        "log_sum_exp_cosine": float(logsumexp(cosines)),
+        "log_sum_exp_cosine": float(scipy.special.logsumexp(cosines)),
         "mean_distance": float(chords.mean()),
         "std_distance": float(chords.std()),
         "min_angle": float(angles.min()),
@@ -142,6 +154,12 @@ def variance_measures(
       scaled to length 1 again), ``intra`` (mean over classes of the mean squared
       distance to the class mean) and ``discriminability``, their ratio: infinite
       where only ``intra`` is 0. NaN where there are no classes, or no two.
+
+    Examples:
+      >>> rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [-1.0, 0.0]])
+      >>> found = variance_measures(rows, np.array([0, 0, 1, 1]), 2)
+      >>> {name: round(value, 6) for name, value in found.items()}
+      {'inter': 2.5, 'intra': 0.25, 'discriminability': 10.0}
     """
     embeddings = checked_rows("embeddings", embeddings)
     class_ids = checked_ids("class_ids", class_ids, len(embeddings))
@@ -155,7 +173,7 @@ def variance_measures(
     counts = np.bincount(ids, minlength=num_classes)
     means = class_means(units, ids, num_classes)
     within = np.sum(np.square(units - means[ids]).sum(axis=1) / counts[ids])
-    between = 2 * np.square(pdist(means[counts > 0])).sum()
+    between = 2 * np.square(scipy.spatial.distance.pdist(means[counts > 0])).sum()
     divisor = np.float64(num_classes if official else np.count_nonzero(counts))
     with np.errstate(divide="ignore", invalid="ignore"):
         inter, intra = between / (divisor * (divisor - 1)), within / divisor
@@ -176,6 +194,11 @@ def mean_angle(a: np.ndarray, b: np.ndarray) -> float:
 
     Returns:
       Radians, over the classes that have both; NaN if none has.
+
+    Examples:
+      >>> a, b = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [1.0, 0.0]])
+      >>> round(mean_angle(a, b) / np.pi, 6)
+      0.25
     """
     a, b = unit_representatives(a), unit_representatives(b)
     if a.shape != b.shape:

@@ -6,15 +6,19 @@ for Semantic Image Retrieval") introduced as hierarchical precision and Kim et a
 queries: memory is O(block N), never [N, N].
 """
 
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import checked_rows, row_blocks, unit_rows
+from hierjax.metrics.neighbors import (
+    copies,
+    first_of_each,
+    place,
+    products,
+    smallest_bound,
+)
 from hierjax.metrics.ranking import checked_class_ids, checked_square
+from hierjax.metrics.rows import checked_rows, unit_rows
+from hierjax.metrics.threads import block_map
 
 
 def hierarchical_similarity(
@@ -32,6 +36,11 @@ def hierarchical_similarity(
 
     Returns:
       ``[C, C]`` float64; 1 for t = 0, towards 0 for large t.
+
+    Examples:
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> hierarchical_similarity(hops)[0].round(3)
+      array([1.   , 0.556, 0.36 ])
     """
     tree_distance = checked_square("tree_distance", tree_distance)
     bounded = tree_distance / (1 + tree_distance)
@@ -42,18 +51,22 @@ def hierarchical_similarity(
     raise UserError(f"distance must be euclidean or arccos, found {distance!r}")
 
 
-@partial(jax.jit, static_argnames="k")
 def _nearest(queries, own, gallery, first_copies, *, k):
     """Gallery rows ``[Q, k]`` by falling product, the lower row first among equals.
 
-    ``own`` ``[Q]`` is the row to leave out, the query itself, ``first_copies`` ``[N]``
-    the first row that equals each row.
+    ``own`` ``[Q]`` is the row to leave out, the query itself, or past the end for none;
+    ``first_copies`` ``[N]`` the first row that equals each row.
     """
-    products = jnp.matmul(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
+    values = products(-queries, gallery)
     # A matrix product may round equal columns differently.
-    products = products[:, first_copies]
-    itself = own[:, None] == jnp.arange(len(gallery))[None, :]
-    return jax.lax.top_k(jnp.where(itself, -jnp.inf, products), k)[1]
+    again = np.flatnonzero(first_copies != np.arange(len(first_copies)))
+    values[:, again] = values[:, first_copies[again]]
+    inside = np.flatnonzero(own < values.shape[1])
+    values[inside, own[inside]] = np.inf
+    at = np.flatnonzero(values <= smallest_bound(values, k).max(axis=1)[:, None])
+    row, column = np.divmod(at, values.shape[1])
+    first = first_of_each(row, values.flat[at], len(values), k)
+    return column[first]
 
 
 def _query_and_gallery_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +141,14 @@ def similarity_at_k(
     Raises:
       UserError: shapes that do not fit, values that are not finite, or a max_k for
         which there are not enough rows.
+
+    Examples:
+      The first row finds a class at similarity 0.5 before its own:
+
+      >>> rows = np.array([[1.0, 0.0], [0.9, 0.1], [0.7, 0.3]])
+      >>> similarity = np.array([[1.0, 0.5], [0.5, 1.0]])
+      >>> similarity_at_k(rows, np.array([0, 1, 0]), similarity, max_k=2)[0]
+      array([0.5, 1. ])
     """
     similarity = checked_square("similarity", similarity)
     rows = checked_rows("embeddings", embeddings)
@@ -139,21 +160,31 @@ def similarity_at_k(
             f"max_k must lie in 1..{len(rows) - 1}, the other rows of known class that "
             f"a query has, found {max_k}"
         )
+    if block_size < 1:
+        raise UserError(f"block_size must be at least 1, found {block_size}")
     queries, gallery = _query_and_gallery_rows(rows)
-    _, first, place = np.unique(gallery, axis=0, return_index=True, return_inverse=True)
-    gallery, first_copies = jnp.asarray(gallery), jnp.asarray(first[place.ravel()])
+    taken = max_k + official
+    first_copies, earlier = copies(gallery)
+    # Of equal rows later ones than these are never found.
+    places = np.flatnonzero(earlier <= taken)
+    first_copies = np.searchsorted(places, first_copies[places])
+    own = np.full(len(rows), len(places))
+    if not official:
+        own[places] = np.arange(len(places))
+    gallery = place(gallery[places], len(queries))
     ideal = _ideal_sums(similarity, ids, max_k)
     values = np.empty((len(rows), max_k))
-    # A query keeps its index only to be left out of the gallery.
-    query_rows = np.arange(len(rows)) + (len(rows) if official else 0)
-    start = 0
-    for block, own in row_blocks(queries, query_rows, block_size):
-        nearest = _nearest(block, own, gallery, first_copies, k=max_k + official)
-        query_ids = ids[start : start + len(block)]
-        found = ids[np.asarray(nearest)[: len(query_ids), int(official) :]]
-        gains = similarity[query_ids[:, None], found]
-        values[start : start + len(block)] = gains.cumsum(axis=1) / ideal[query_ids]
-        start += len(block)
+
+    def found_values(start):
+        part = slice(start, start + block_size)
+        nearest = _nearest(queries[part], own[part], gallery, first_copies, k=taken)
+        found = ids[places[nearest[:, int(official) :]]]
+        gains = similarity[ids[part][:, None], found]
+        return part, gains.cumsum(axis=1) / ideal[ids[part]]
+
+    with block_map() as mapped:
+        for part, of_part in mapped(found_values, range(0, len(rows), block_size)):
+            values[part] = of_part
     result = np.full((len(known), max_k), np.nan)
     result[known] = values
     return result
@@ -167,6 +198,10 @@ def area_under_similarity(values: np.ndarray) -> np.ndarray:
 
     Returns:
       ``[N]`` float64; 1 for an ideal ranking, NaN for rows of unknown class.
+
+    Examples:
+      >>> area_under_similarity(np.array([[0.5, 0.75, 1.0]]))
+      array([0.75])
     """
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[1] < 2:

@@ -8,7 +8,7 @@ O(D^2), and no digits are lost to squares as in a covariance matrix.
 import numpy as np
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import checked_rows
+from hierjax.metrics.rows import checked_rows
 
 
 def _singular_values(embeddings: np.ndarray, block_size: int) -> np.ndarray | None:
@@ -54,6 +54,14 @@ def effective_rank(embeddings: np.ndarray, *, block_size: int = 4096) -> float:
 
     Raises:
       UserError: a wrong shape or values that are not finite.
+
+    Examples:
+      Three directions that are used alike, and one:
+
+      >>> round(effective_rank(np.vstack([np.eye(3), -np.eye(3)])), 6)
+      3.0
+      >>> round(effective_rank(np.outer([1.0, 2.0, 4.0], [1.0, 1.0])), 6)
+      1.0
     """
     values = _singular_values(embeddings, block_size)
     if values is None:
@@ -78,6 +86,11 @@ def explained_variance(
 
     Raises:
       UserError: a wrong shape, values that are not finite, or no component.
+
+    Examples:
+      >>> rows = np.vstack([np.eye(3), -np.eye(3)])
+      >>> round(explained_variance(rows, 1), 6), round(explained_variance(rows, 2), 6)
+      (0.333333, 0.666667)
     """
     if num_components < 1:
         raise UserError(f"num_components must be at least 1, found {num_components}")

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
-from scipy.stats import rankdata
+import scipy
 
 from hierjax.errors import UserError
-from hierjax.metrics.classification import unit_rows
+from hierjax.metrics.rows import unit_rows
 
 # The Fisher average counts a correlation of 1 as this much, see `mean_correlation`.
 _PERFECT = 1 - 1e-6
@@ -82,11 +81,15 @@ def representative_distances(
     Returns:
       ``[C, C]`` float64, symmetric, the diagonal exactly 0; rows and columns of
       classes without a representative are NaN, the diagonal included.
+
+    Examples:
+      >>> representative_distances(np.array([[2.0, 0.0], [0.0, 5.0]])).round(3).tolist()
+      [[0.0, 1.414], [1.414, 0.0]]
     """
     if distance not in ("euclidean", "arccos"):
         raise UserError(f"distance must be euclidean or arccos, found {distance!r}")
     units = unit_representatives(representatives)
-    result = squareform(pdist(units))
+    result = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(units))
     if distance == "arccos":
         result = angles_of_chords(result)
     absent = np.isnan(units).any(axis=1)
@@ -157,7 +160,7 @@ def _without_self(matrix: np.ndarray) -> np.ndarray:
 
 def _ranks(rows: np.ndarray) -> np.ndarray:
     """Ranks 0.. within each row; of equal values all get the lowest."""
-    return rankdata(rows, method="min", axis=1).astype(np.int64) - 1
+    return scipy.stats.rankdata(rows, method="min", axis=1).astype(np.int64) - 1
 
 
 def _codes(values: np.ndarray) -> np.ndarray:
@@ -220,7 +223,7 @@ def _standardized(rows: np.ndarray) -> np.ndarray:
 
 
 def _average_ranks(rows: np.ndarray) -> np.ndarray:
-    return rankdata(rows, axis=1)
+    return scipy.stats.rankdata(rows, axis=1)
 
 
 def _as_given(rows: np.ndarray) -> np.ndarray:
@@ -268,6 +271,13 @@ def per_class_gamma(distances: np.ndarray, tree_distance: np.ndarray) -> np.ndar
     Returns:
       ``[C]`` float64 in [-1, 1], see `goodman_kruskal_gamma`, over pairs of other
       classes. NaN where nothing is comparable and for classes left out.
+
+    Examples:
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+      >>> distances = representative_distances(points)
+      >>> per_class_gamma(distances, hops)
+      array([ 1.,  1., nan])
     """
     classes, known, tree = _known_pair(distances, tree_distance)
     result = np.full(len(distances), np.nan)
@@ -294,6 +304,17 @@ def goodman_kruskal_gamma(distances: np.ndarray, tree_distance: np.ndarray) -> f
     Returns:
       A number in [-1, 1], expected 0 for random representatives; NaN if no pair is
       comparable.
+
+    Examples:
+      The siblings are nearest to each other, then a cousin is:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+      >>> distances = representative_distances(points)
+      >>> goodman_kruskal_gamma(distances, hops)
+      1.0
+      >>> goodman_kruskal_gamma(-distances, hops)
+      -1.0
     """
     _, known, tree = _known_pair(distances, tree_distance)
     if len(known) < 3:
@@ -332,6 +353,13 @@ def mean_correlation(
     Returns:
       The average over classes whose distances and tree distances are not constant;
       NaN if there is none.
+
+    Examples:
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+      >>> distances = representative_distances(points)
+      >>> round(mean_correlation(distances, hops, method="kendall"), 3)
+      1.0
     """
     _check_method("method", method, ("spearman", "pearson", "kendall"))
     _, *rows = _known_pair(distances, tree_distance)
@@ -362,6 +390,13 @@ def elementwise_correlation(
 
     Returns:
       A number in [-1, 1]; NaN if either side is constant.
+
+    Examples:
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+      >>> distances = representative_distances(points)
+      >>> round(elementwise_correlation(distances, hops), 3)
+      0.866
     """
     _check_method("method", method, ("spearman", "pearson", "kendall"))
     _, *pairs = _known_pair(distances, tree_distance)
@@ -381,7 +416,9 @@ def _gamma_score(known, tree) -> tuple[Callable, np.ndarray]:
 def _moment_score(known, tree, scores) -> tuple[Callable, np.ndarray]:
     """Both sides as matrices whose product over all entries is the correlation."""
     known, tree = (
-        squareform(_standardized(scores(_upper_triangle(matrix)))[0])
+        scipy.spatial.distance.squareform(
+            _standardized(scores(_upper_triangle(matrix)))[0]
+        )
         for matrix in (known, tree)
     )
     return (lambda arranged: np.vdot(known, arranged) / 2), tree
@@ -412,6 +449,16 @@ def mantel_test(
 
     Returns:
       The statistic and p; both NaN where the statistic is not defined.
+
+    Examples:
+      With three classes a third of all permutations reach what is observed:
+
+      >>> hops = np.array([[0, 2, 4], [2, 0, 4], [4, 4, 0]])
+      >>> points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+      >>> distances = representative_distances(points)
+      >>> statistic, p_value = mantel_test(distances, hops)
+      >>> statistic, round(p_value, 1)
+      (1.0, 0.3)
     """
     _check_method("statistic", statistic, ("gamma", "spearman", "pearson"))
     if num_permutations < 1:

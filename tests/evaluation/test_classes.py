@@ -5,6 +5,7 @@ import pytest
 
 from hierjax import Hierarchy, evaluation, metrics
 from hierjax.data import Dataset
+from hierjax.evaluation.names import parse_measure
 
 RNG = np.random.default_rng(0)
 TREE = Hierarchy.from_paths(
@@ -90,27 +91,27 @@ def test_measures_of_both_kinds_by_hand():
             cost += hops[best[0], true]
             middle += TREE.ancestors[best[0], 1] == TREE.ancestors[true, 1]
         for name, total in (
-            ("accuracy", correct),
-            ("accuracy@5", top_correct),
-            ("cost", cost),
-            ("accuracy_middle", middle),
+            ("accuracy/leaf", correct),
+            ("accuracy@5/leaf", top_correct),
+            ("cost/all", cost),
+            ("accuracy/middle", middle),
         ):
             found = measured.measures[f"{name}/{kind}"]
             np.testing.assert_allclose(found, total / len(ids), err_msg=name)
             values = measured.per_query[f"{name}/{kind}"]
             np.testing.assert_allclose(values.mean(), found)
-    assert 0 < measured.measures["accuracy/proxies"] < 1
+    assert 0 < measured.measures["accuracy/leaf/proxies"] < 1
     assert measured.untrained_classes == measured.untested_classes == ()
     # The neighbours' similarity stops at the ranks there are: 31 other queries.
-    assert {n for n in measured.measures if "similarity@" in n} == {"similarity@1"}
+    assert {n for n in measured.measures if "similarity@" in n} == {"similarity@1/all"}
     intervals = measured.intervals(num_resamples=50)
     assert set(intervals) == set(measured.per_query)
 
 
 def test_without_a_classifier_there_are_only_means():
     measured = evaluation.evaluate_classes(embed_of(BALANCED), BALANCED)
-    kinds = {name.split("/")[1] for name in measured.measures if "/" in name}
-    assert kinds == {"means"} and set(measured.representatives) == {"means"}
+    kinds = {parse_measure(name).kind for name in measured.measures}
+    assert kinds == {"", "means"} and set(measured.representatives) == {"means"}
     assert not any("calibration" in name for name in measured.measures)
 
 
@@ -123,12 +124,17 @@ def test_perfect_representatives_are_perfect():
         embed_of(data), data, classifier=classifier_of(exact)
     )
     for kind in ("proxies", "means"):
-        for name in ("accuracy", "accuracy@5", "precision@5", "gamma"):
+        for name in (
+            "accuracy/leaf",
+            "accuracy@5/leaf",
+            "hierarchical_precision@5/all",
+            "gamma/all",
+        ):
             assert measured.measures[f"{name}/{kind}"] > 1 - 1e-6, (name, kind)
-        assert measured.measures[f"cost/{kind}"] == 0
-        assert measured.measures[f"clades_overall/{kind}"] == 1
-        assert measured.measures[f"mantel_p/{kind}"] < 0.01
-    assert measured.measures["similarity_area"] > 1 - 1e-6
+        assert measured.measures[f"cost/all/{kind}"] == 0
+        assert measured.measures[f"clades/all/{kind}"] == 1
+        assert measured.measures[f"mantel_p/all/{kind}"] < 0.01
+    assert measured.measures["similarity_area/all"] > 1 - 1e-6
 
 
 def test_absent_classes_are_named_and_left_out():
@@ -140,24 +146,24 @@ def test_absent_classes_are_named_and_left_out():
     assert measured.untested_classes == ("t2",)
     assert np.isnan(measured.representatives["means"][6:]).all()
     assert not np.isnan(measured.representatives["proxies"]).any()
-    assert np.isnan(measured.per_class["gamma/means"][6:]).all()
+    assert np.isnan(measured.per_class["gamma/all/means"][6:]).all()
     # Classes without a mean come last, so their queries are wrong.
     ids = data.labels[data.rows("test"), -1]
-    assert (measured.per_query["accuracy/means"][ids == 6] == 0).all()
+    assert (measured.per_query["accuracy/leaf/means"][ids == 6] == 0).all()
     kept = TREE.subset(range(6))
     expected = metrics.goodman_kruskal_gamma(
         metrics.representative_distances(measured.representatives["means"][:6]),
         kept.path_length(),
     )
-    np.testing.assert_allclose(measured.measures["gamma/means"], expected)
-    assert np.isfinite(measured.measures["robinson_foulds/means"])
+    np.testing.assert_allclose(measured.measures["gamma/all/means"], expected)
+    assert np.isfinite(measured.measures["robinson_foulds/all/means"])
 
 
 def test_a_class_without_a_mean_is_never_ranked():
     data = make_data([0, 1] * 5, list(range(8)) * 3)
     measured = evaluation.evaluate_classes(embed_of(data), data)
     ids = data.labels[data.rows("test"), -1]
-    ranked = measured.per_query["accuracy@5/means"]
+    ranked = measured.per_query["accuracy@5/leaf/means"]
     np.testing.assert_array_equal(ranked, ids < 2)
 
 
@@ -169,9 +175,9 @@ def test_without_any_known_class_there_are_no_scores():
     measured = evaluation.evaluate_classes(
         embed_of(hidden), hidden, classifier=classifier_of(CENTERS)
     )
-    assert "accuracy/means" not in measured.measures
-    assert np.isnan(measured.measures["gamma/means"])
-    assert 0 <= measured.measures["accuracy/proxies"] <= 1
+    assert "accuracy/leaf/means" not in measured.measures
+    assert np.isnan(measured.measures["gamma/all/means"])
+    assert 0 <= measured.measures["accuracy/leaf/proxies"] <= 1
     assert len(measured.untrained_classes) == 8
 
 
@@ -191,7 +197,7 @@ def test_f1_of_every_level_by_hand():
             total = sum(nodes[p] == node for p in predicted)
             total += sum(nodes[i] == node for i in ids)
             scores.append(2 * hits / total)
-        found = measured.measures[f"macro_f1_{name}/means"]
+        found = measured.measures[f"macro_f1/{name}/means"]
         np.testing.assert_allclose(found, np.mean(scores))
 
 
@@ -208,9 +214,11 @@ def test_unknown_labels_are_no_queries():
     )
     whole = evaluation.evaluate_classes(embed_of(data), data)
     measured = evaluation.evaluate_classes(embed_of(hidden), hidden)
-    values = measured.per_query["accuracy/means"]
+    values = measured.per_query["accuracy/leaf/means"]
     assert np.isnan(values[:4]).all() and not np.isnan(values[4:]).any()
-    np.testing.assert_array_equal(values[4:], whole.per_query["accuracy/means"][4:])
+    np.testing.assert_array_equal(
+        values[4:], whole.per_query["accuracy/leaf/means"][4:]
+    )
 
 
 @pytest.mark.parametrize("num_classes", [1, 2])
@@ -221,11 +229,11 @@ def test_few_classes_are_defined_or_nan(num_classes):
     measured = evaluation.evaluate_classes(
         embed_of(data), data, classifier=classifier_of(CENTERS[:num_classes])
     )
-    assert np.isnan(measured.measures["gamma/proxies"])
-    assert 0 <= measured.measures["accuracy/proxies"] <= 1
+    assert np.isnan(measured.measures["gamma/all/proxies"])
+    assert 0 <= measured.measures["accuracy/level_1/proxies"] <= 1
     evaluation.evaluate_classes(embed_of(data), data, official=True)
     if num_classes == 1:
-        assert measured.measures["accuracy/proxies"] == 1
+        assert measured.measures["accuracy/level_1/proxies"] == 1
 
 
 def test_official_is_another_measure_where_the_published_code_differs():
@@ -235,15 +243,15 @@ def test_official_is_another_measure_where_the_published_code_differs():
         embed_of(BALANCED), BALANCED, classifier=proxies, official=True
     )
     differing = {
-        name.split("/")[0]
+        parse_measure(name).measure
         for name, value in ours.measures.items()
         if not np.isclose(value, published.measures[name], equal_nan=True)
     }
-    assert {"spearman", "pearson", "precision@5"} <= differing
+    assert {"spearman", "pearson", "hierarchical_precision"} <= differing
     assert "gamma" not in differing and "accuracy" not in differing
     np.testing.assert_allclose(
-        ours.measures["spearman_with_self/proxies"],
-        published.measures["spearman/proxies"],
+        ours.measures["spearman_with_self/all/proxies"],
+        published.measures["spearman/all/proxies"],
     )
 
 
@@ -262,8 +270,9 @@ def test_validation_measures_of_a_classifier():
     )
     predicted = classifier.scores(data.features[24:48]).argmax(1)
     expected = np.mean(predicted == data.labels[24:48, -1])
-    np.testing.assert_allclose(found["accuracy"], expected)
-    assert -1 <= found["gamma"] <= 1
-    evaluation.check_selection("accuracy", TREE, has_scores=True)
+    np.testing.assert_allclose(found["accuracy/leaf/proxies"], expected)
+    assert -1 <= found["gamma/all/proxies"] <= 1
+    named = evaluation.check_selection("accuracy", TREE, has_scores=True)
+    assert named == "accuracy/leaf/proxies"
     with pytest.raises(ValueError, match="'accuracy' is not one of silhouette/top"):
         evaluation.check_selection("accuracy", TREE)

@@ -116,10 +116,8 @@ def test_mistakes_are_those_of_the_class_neighbours():
             same_family = TREE.ancestors[predicted, 0] == TREE.ancestors[true, 0]
             hops.append(2 if same_family else 4)
     assert len(set(hops)) == 2
-    assert found.measures["mistake_distance/hops"] == pytest.approx(np.mean(hops))
-    assert found.measures["mistake_distance/lca_height"] == pytest.approx(
-        np.mean(hops) / 2
-    )
+    assert found.measures["mistake_hops/all"] == pytest.approx(np.mean(hops))
+    assert found.measures["mistake_height/all"] == pytest.approx(np.mean(hops) / 2)
 
 
 def test_predictions_are_the_votes_of_the_neighbours():
@@ -202,6 +200,31 @@ def test_without_validation_one_neighbour_votes():
     assert found.measures["knn/instrument"] == pytest.approx(expected.mean())
 
 
+def test_a_level_unknown_throughout_validation_has_no_votes():
+    labels = DATA.labels.copy()
+    labels[DATA.rows("validation"), 1] = -1
+    data = dataclasses.replace(DATA, labels=labels)
+    found = evaluation.evaluate(embed_of(data), data)
+    expected = evaluation.evaluate(embed_of(DATA), DATA)
+    assert found.neighbors == (expected.neighbors[0], 0)
+    assert np.isnan(found.per_query["knn/instrument"]).all()
+    undefined = ("knn/instrument", "mistake_hops/all")
+    assert all(math.isnan(found.measures[name]) for name in undefined)
+    assert found.measures["knn/average"] == found.measures["knn/family"]
+    assert (found.predictions[:, 1] == -1).all() and not found.confidence[:, 1].any()
+    for name in ("knn/family", "nearest_mean/instrument", "silhouette/average"):
+        assert found.measures[name] == expected.measures[name]
+    np.testing.assert_array_equal(found.nearest, expected.nearest)
+    intervals = found.intervals(num_resamples=50)
+    assert np.isnan(intervals["knn/instrument"]).all()
+    # Nothing at all is known: only the nearest row is.
+    labels[DATA.rows("validation")] = -1
+    data = dataclasses.replace(DATA, labels=labels)
+    found = evaluation.evaluate(embed_of(data), data)
+    assert found.neighbors == (0, 0) and math.isnan(found.measures["knn/average"])
+    np.testing.assert_array_equal(found.nearest, expected.nearest)
+
+
 def test_no_more_neighbours_than_the_gallery_has():
     data = make_data(splits=SPLITS | {"train": np.arange(6)})
     found = evaluation.evaluate(embed_of(data), data, neighbors=(40, 2))
@@ -257,7 +280,7 @@ def test_perfect_embeddings_have_ideal_values():
     assert measures["silhouette/instrument"] == pytest.approx(1, abs=1e-6)
     assert measures["silhouette_euclidean/instrument"] == pytest.approx(1, abs=1e-6)
     assert measures["silhouette/family"] > 0.5
-    assert math.isnan(measures["mistake_distance/hops"])
+    assert math.isnan(measures["mistake_hops/all"])
 
 
 def test_validation_measures():
@@ -284,7 +307,7 @@ def test_validation_measures():
 
 def test_selections_are_named():
     for selection in ("nn/average", "nn/instrument", "silhouette/family"):
-        evaluation.check_selection(selection, TREE)
+        assert evaluation.check_selection(selection, TREE) == selection
     with pytest.raises(UserError, match="'knn/family' is not one of silhouette/famil"):
         evaluation.check_selection("knn/family", TREE)
 

@@ -7,7 +7,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from hierjax.errors import UserError
 from hierjax.metrics import (
     choose_k,
-    classification,
     knn_accuracy,
     knn_predictions,
     mistake_distance,
@@ -138,30 +137,6 @@ def test_wrong_neighbors_input():
         nearest_neighbors(rows, rows, 1, distance="dot")
     with pytest.raises(UserError, match="gallery must be finite.*row 2"):
         nearest_neighbors(rows, np.where(np.arange(5)[:, None] == 2, np.inf, rows), 1)
-
-
-def test_few_compiles_for_many_sizes():
-    rows = np.random.default_rng(7).normal(size=(500, 9))
-    before = classification._merge_nearest._cache_size()
-    for size in (20, 50, 100, 128, 300, 350, 384, 400, 500):
-        nearest_neighbors(rows[:size], rows[:size], 3)
-    assert classification._merge_nearest._cache_size() - before <= 3
-
-
-def test_memory_is_blocks_only(monkeypatch):
-    kernel = classification._merge_nearest
-    temporary = []
-
-    def recorded(*args, **kwargs):
-        if not temporary:
-            memory = kernel.lower(*args, **kwargs).compile().memory_analysis()
-            temporary.append(memory.temp_size_in_bytes)
-        return kernel(*args, **kwargs)
-
-    monkeypatch.setattr(classification, "_merge_nearest", recorded)
-    rows = np.random.default_rng(12).normal(size=(20_000, 32)).astype(np.float32)
-    nearest_neighbors(rows[:300], rows, 5, block_size=2048)
-    assert 0 < temporary[0] < 16 * 128 * 2048 * 4
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

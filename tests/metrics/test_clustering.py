@@ -1,14 +1,13 @@
 import math
 import tracemalloc
 
-import jax
 import numpy as np
 import pytest
-from jax.extend import core
 from sklearn import metrics as sklearn_metrics
 
 from hierjax.errors import UserError
 from hierjax.metrics import clustering, silhouette_samples, silhouette_score
+from hierjax.metrics.distances import squared_distances
 
 DISTANCES = ("cosine", "euclidean")
 
@@ -165,50 +164,90 @@ def test_score_averages_defined_rows_only():
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_no_square_buffer(monkeypatch, distance):
-    sizes = []
-
-    def record(name):
-        kernel = getattr(clustering, name)
-
-        def recorded(*args):
-            if len(sizes) < 3:
-                sizes.extend(buffer_sizes(jax.make_jaxpr(kernel)(*args).jaxpr))
-            return kernel(*args)
-
-        monkeypatch.setattr(clustering, name, recorded)
-
-    record("_cosine_sums" if distance == "cosine" else "_add_euclidean_sums")
-    record("_silhouette")
-    rows, labels = clustered(20_000, 10, 32)
+def test_no_square_buffer(distance):
+    rows, labels = clustered(4000, 10, 8)
     rows = rows.astype(np.float32)
     tracemalloc.start()
-    silhouette_samples(rows, labels, distance=distance)
+    silhouette_samples(rows, labels, distance=distance, block_size=256)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert sizes and max(sizes) <= 1024 * 1024
-    assert peak < 8 * rows.nbytes
-
-
-def buffer_sizes(jaxpr):
-    for equation in jaxpr.eqns:
-        for variable in (*equation.invars, *equation.outvars):
-            yield math.prod(variable.aval.shape)
-    for inner in core.jaxprs_in_params(equation.params):
-        yield from buffer_sizes(inner)
+    # Of all distances as float32: 64 MB.
+    assert peak < 8e6
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_few_compiles_for_many_sizes(distance):
-    kernel = {
-        "cosine": clustering._cosine_sums,
-        "euclidean": clustering._add_euclidean_sums,
-    }[distance]
-    rows, labels = clustered(1500, 8, 7)
-    before = kernel._cache_size()
-    for num_rows in (30, 60, 90, 127, 128, 600, 640, 1000, 1024, 1300, 1500):
-        silhouette_samples(rows[:num_rows], labels[:num_rows], distance=distance)
-    assert kernel._cache_size() - before <= 3
+def test_levels_equal_one_level_at_a_time(distance):
+    rows, fine = awkward()
+    known = fine != -1
+    middle = np.where(known, fine % 4, -1)
+    middle[::9] = -1
+    # A level of one class, and a row that is known at the coarsest level only.
+    labels = np.stack([fine % 2, middle, fine, np.full(150, 3)], axis=1)
+    labels[50:55, 0] = -1
+    together = silhouette_samples(rows, labels, distance=distance, block_size=32)
+    for column, values in zip(labels.T, together.T, strict=True):
+        expected = silhouette_samples(rows, column, distance=distance)
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+    assert np.isnan(together[:, 3]).all() and not np.isnan(together[55:61, 0]).any()
+
+
+def test_levels_share_their_euclidean_distances(monkeypatch):
+    rows, fine = clustered(300, 12, 5)
+    labels = np.stack([fine // 6, fine // 3, fine], axis=1)
+    entries = []
+
+    def counted(x, y):
+        entries.append(len(x) * len(y))
+        return squared_distances(x, y)
+
+    monkeypatch.setattr(clustering, "squared_distances", counted)
+    silhouette_samples(rows, labels, distance="euclidean", block_size=64)
+    # Each pair once; blocks with themselves are whole.
+    assert 300 * 300 / 2 < sum(entries) < 300 * 300 * 0.65
+
+
+@pytest.mark.parametrize("sums", [1, 2000, 1 << 24])
+def test_sums_in_parts(monkeypatch, sums):
+    monkeypatch.setattr(clustering, "_SUMS_AT_A_TIME", sums)
+    rows, labels = awkward()
+    labels[:90] = 7
+    actual = silhouette_samples(rows, labels, distance="euclidean", block_size=32)
+    expected = loop_silhouettes(rows, labels, "euclidean")
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e4, 1e30, 1e300])
+def test_euclidean_at_any_scale(scale):
+    rows, labels = clustered(120, 4, 5)
+    rows[:9] = rows[9]
+    expected = silhouette_samples(rows, labels, distance="euclidean")
+    assert 0.1 < expected.mean() < 0.9
+    actual = silhouette_samples(rows * scale, labels, distance="euclidean")
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("outlier", [1e10, 1e21, 1e25])
+def test_euclidean_beside_a_huge_outlier(outlier):
+    rows, labels = clustered(80, 3, 4)
+    rows[11] *= outlier
+    labels[11] = 9
+    actual = silhouette_samples(rows, labels, distance="euclidean", block_size=32)
+    expected = loop_silhouettes(rows, labels, "euclidean")
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-5, 1e-7])
+def test_tight_clusters_within_one_class(spread):
+    """Here float32 products lose the digits, so that float64 takes over."""
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(6, 4))[np.arange(120) % 6]
+    rows = points + spread * rng.normal(size=(120, 4))
+    labels = np.arange(120) % 2 + 4 * (np.arange(120) < 12)
+    for columns in (labels, np.arange(120) % 12):
+        expected = loop_silhouettes(rows, columns, "euclidean")
+        actual = silhouette_samples(rows, columns, distance="euclidean")
+        # Rows of order 1 as float32 are off by some 1e-7.
+        np.testing.assert_allclose(actual, expected, atol=1e-5 + 2e-7 / spread)
 
 
 def test_wrong_input():
@@ -217,6 +256,10 @@ def test_wrong_input():
         silhouette_samples(rows, labels, distance="manhattan")
     with pytest.raises(UserError, match=r"20 integers.*found shape \(19,\)"):
         silhouette_samples(rows, labels[:-1])
+    with pytest.raises(UserError, match=r"20 integers.*found shape \(18,\)"):
+        silhouette_samples(rows, np.stack([labels, labels], axis=1)[:-2])
+    with pytest.raises(UserError, match=r"20 integers.*found shape \(20, 1, 1\)"):
+        silhouette_samples(rows, labels[:, None, None])
     with pytest.raises(UserError, match=r"\[N, D\], found \(20, 4, 1\)"):
         silhouette_samples(rows[..., None], labels)
     with pytest.raises(UserError, match="block_size must be at least 1, found 0"):

@@ -1,5 +1,6 @@
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -185,6 +186,46 @@ def test_sign_flips_against_all_of_them():
     padded = np.concatenate([[np.nan], differences[::-1]])
     again = sign_flip_test(padded, num_resamples=50_000)
     np.testing.assert_allclose(again, found, atol=0.01)
+
+
+def test_memory_is_bounded_and_draws_do_not_depend_on_it(monkeypatch):
+    rng = np.random.default_rng(6)
+    values, units = rng.normal(size=(2, 4000)), np.arange(4000)
+    measures = (
+        lambda: two_way_interval(values, units=units, num_resamples=500),
+        lambda: bootstrap_interval(values.T, num_resamples=500),
+        lambda: sign_flip_test(values[0], num_resamples=999),
+    )
+    whole = [measure() for measure in measures]
+    monkeypatch.setattr(intervals, "_DRAWS_AT_A_TIME", 1 << 16)
+    for measure, expected in zip(measures, whole, strict=True):
+        intervals._times_drawn.cache_clear()
+        tracemalloc.start()
+        np.testing.assert_allclose(measure(), expected, rtol=1e-12)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # A [queries, units] matrix has 128 MB, one of float64 draws 16 to 32.
+        assert peak < 8e6
+
+
+def test_two_way_interval_equals_the_loop_oracle():
+    rng = np.random.default_rng(7)
+    values, units = rng.normal(size=(3, 40)), rng.integers(6, size=40) * 5
+    values[1, :9] = np.nan
+    names = sorted(set(units.tolist()))
+    of_seeds = np.random.default_rng(8).multinomial(3, [1 / 3] * 3, size=200)
+    of_units = np.random.default_rng(9).multinomial(len(names), [1 / 6] * 6, size=200)
+    means = []
+    for seeds, drawn in zip(of_seeds, of_units, strict=True):
+        total = count = 0
+        for s, times in enumerate(seeds):
+            for value, unit in zip(values[s], units, strict=True):
+                if not np.isnan(value):
+                    weight = times * drawn[names.index(unit)]
+                    total, count = total + weight * value, count + weight
+        means.append(total / count)
+    actual = two_way_interval(values, units=units, num_resamples=200, seed=8)
+    np.testing.assert_allclose(actual[1:], np.quantile(means, [0.025, 0.975]))
 
 
 def test_sign_flips_at_the_edges():

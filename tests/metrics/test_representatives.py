@@ -35,7 +35,7 @@ def loop_retrieval(rows, nodes):
                 relevant[k] * sum(relevant[: k + 1]) / (k + 1) for k in range(count)
             ]
             means.append(sum(precisions) / count)
-    names = ("precision_at_1", "r_precision", "map_at_r")
+    names = ("precision@1", "r_precision", "map_at_r")
     values = [np.mean(v) if v else math.nan for v in (first, shares, means)]
     return dict(zip(names, values, strict=True))
 
@@ -57,7 +57,7 @@ def test_retrieval_by_hand():
     # Nearest first: 0 b a a b, 1 a a a b, 2 b a a b, 3 a b a b, 4 a a b a.
     assert actual == pytest.approx(
         {
-            "precision_at_1": 1 / 5,
+            "precision@1": 1 / 5,
             "r_precision": (1 / 2 + 0 + 1 / 2 + 1 / 2 + 0) / 5,
             "map_at_r": ((0 + 1 / 2) / 2 + 0 + (0 + 1 / 2) / 2 + (1 + 0) / 2 + 0) / 5,
         }
@@ -75,7 +75,7 @@ def test_retrieval_breaks_ties_by_class_and_never_returns_the_class_itself():
     rows = np.tile([[1.0, 2]], (4, 1))
     actual = representative_retrieval(rows, np.array([0, 1, 1, 0]))
     # Class 0 gets 1 2 3, class 1 gets 0 2 3, class 2 gets 0 1 3, class 3 gets 0 1 2.
-    assert actual["precision_at_1"] == 1 / 4
+    assert actual["precision@1"] == 1 / 4
     assert actual == pytest.approx(loop_retrieval(rows, [0, 1, 1, 0]))
     many = np.tile(np.eye(3), (40, 1))
     nodes = np.random.default_rng(0).integers(6, size=120)

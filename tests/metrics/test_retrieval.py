@@ -1,7 +1,7 @@
 import math
-from functools import partial
+import tracemalloc
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -97,15 +97,22 @@ def test_blocks_change_nothing(block_size):
 
 
 def test_memory_is_blocks_only():
-    def shape(dtype, *sizes):
-        return jax.ShapeDtypeStruct(sizes, dtype)
+    rng = np.random.default_rng(4)
+    rows, classes = rng.normal(size=(4000, 8)), rng.integers(5, size=4000)
+    tracemalloc.start()
+    similarity_at_k(rows, classes, SIMILARITY, max_k=20, block_size=64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Of all products as float32: 64 MB.
+    assert peak < 8e6
 
-    floats, ints = partial(shape, "float32"), partial(shape, "int32")
-    program = retrieval._nearest.lower(
-        floats(256, 32), ints(256), floats(20_000, 32), ints(20_000), k=250
-    )
-    temporary = program.compile().memory_analysis().temp_size_in_bytes
-    assert 0 < temporary < 8 * 256 * 20_000 * 4
+
+def test_products_on_a_device_change_nothing(monkeypatch):
+    rows, classes = data()
+    expected = similarity_at_k(rows, classes, SIMILARITY, max_k=20)
+    monkeypatch.setattr(retrieval, "place", lambda rows, _: jnp.asarray(rows))
+    actual = similarity_at_k(rows, classes, SIMILARITY, max_k=20)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_a_perfect_ranking_is_one_at_every_k():
