@@ -1,32 +1,95 @@
-"""Objectives: a loss bound to what it must learn or remember.
+"""Objectives, a loss bound to what it must learn or remember, and methods, their kinds.
 
 A pure loss knows nothing of training. An `Objective` adds parameters that get
 gradients (proxies, attention heads) and state that does not (moving averages), so that
-one train step serves every method. `from_loss` lifts any pure loss.
+one train step serves every method. `from_loss` lifts any pure loss. A `Method` is the
+declaration of one as plain data: its options with their ranges, what it needs, and
+`Method.build`, which makes the objective on a tree. Every module of this package that
+declares a method is loaded with it; ``Method.kinds`` has them by name.
 """
 
-from hierjax.objectives.classification import METHODS, PROXIES, classification
-from hierjax.objectives.contrastive import (
-    ACTIVATIONS,
-    CONTRASTIVE,
-    MASKS,
-    contrastive,
-    level_contrastive,
-)
+import importlib
+import pkgutil
+
+from hierjax.objectives.classifier import Classification
+from hierjax.objectives.contrastive import HCE, HMC, HMCE, Contrastive, SimCLR, SupCon
+from hierjax.objectives.criteria import Corr, Criterion, CrossEntropy
+from hierjax.objectives.level_contrastive import LevelContrastive
 from hierjax.objectives.lifted import from_loss, from_tuple_loss
+from hierjax.objectives.mask_kinds import (
+    AttentionMasks,
+    FixedMasks,
+    GaussianMasks,
+    HeadMasks,
+    Masks,
+    NoMasks,
+)
+from hierjax.objectives.method import Method, PairLoss
 from hierjax.objectives.objective import Objective, weighted_sum
+from hierjax.objectives.pairs import HAP, MultiSimilarity
+from hierjax.objectives.rank_based import RankBased
+from hierjax.objectives.representatives import (
+    FixedByTree,
+    Learned,
+    MovingAverage,
+    Representatives,
+)
+from hierjax.objectives.scales import Constant, Dynamic, Scale
+from hierjax.objectives.scores import NormFace, ProxyDR, Score, Softmax
+from hierjax.objectives.tree_contrastive import LevelRestricted, TreeSimilarity
+from hierjax.objectives.tree_criteria import HACE, HXE, Marginal, SoftLabels
+from hierjax.objectives.tuplets import Triplet, Tuplet
+from hierjax.objectives.untrained import Input, Untrained
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
 __all__ = [
-    "ACTIVATIONS",
-    "CONTRASTIVE",
-    "MASKS",
-    "METHODS",
-    "PROXIES",
+    "HACE",
+    "HAP",
+    "HCE",
+    "HMC",
+    "HMCE",
+    "HXE",
+    "AttentionMasks",
+    "Classification",
+    "Constant",
+    "Contrastive",
+    "Corr",
+    "Criterion",
+    "CrossEntropy",
+    "Dynamic",
+    "FixedByTree",
+    "FixedMasks",
+    "GaussianMasks",
+    "HeadMasks",
+    "Input",
+    "Learned",
+    "LevelContrastive",
+    "LevelRestricted",
+    "Marginal",
+    "Masks",
+    "Method",
+    "MovingAverage",
+    "MultiSimilarity",
+    "NoMasks",
+    "NormFace",
     "Objective",
-    "classification",
-    "contrastive",
+    "PairLoss",
+    "ProxyDR",
+    "RankBased",
+    "Representatives",
+    "Scale",
+    "Score",
+    "SimCLR",
+    "SoftLabels",
+    "Softmax",
+    "SupCon",
+    "TreeSimilarity",
+    "Triplet",
+    "Tuplet",
+    "Untrained",
     "from_loss",
     "from_tuple_loss",
-    "level_contrastive",
     "weighted_sum",
 ]

@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 
+from hierjax.errors import UserError
+
 PyTree = Any
 
 
@@ -55,7 +57,7 @@ def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:
     """
     sizes = {term.tuple_size for _, term in terms if term.tuple_size > 1}
     if not terms or len(sizes) > 1:
-        raise ValueError(f"cannot add objectives with tuple sizes {sorted(sizes)}")
+        raise UserError(f"cannot add objectives with tuple sizes {sorted(sizes)}")
 
     def init(key, example_embeddings):
         keys = jax.random.split(key, len(terms))

@@ -10,6 +10,7 @@ import pytest
 from hierjax import Hierarchy, losses, models, objectives, proxies
 from hierjax.data import Dataset
 from hierjax.errors import DivergedError, UserError
+from hierjax.options import changed
 from hierjax.training import Config, fit
 
 TREE = Hierarchy.from_paths(
@@ -30,17 +31,27 @@ FLAT_WHERE = np.repeat(WHERE, VIEWS)
 
 cross_entropy = jax.jit(losses.cross_entropy_loss)
 corr = jax.jit(losses.corr_loss, static_argnames="official")
-make = functools.partial(objectives.classification, TREE)
 OPTIONS = {
-    "softmax": {"method": "softmax"},
-    "proxydr": {"method": "proxydr", "distance": "arccos", "scale": 4.0},
-    "dynamic": {"method": "normface", "dynamic_scale": True},
-    "ema dynamic": {"proxy_kind": "ema", "ema_decay": 0.3, "dynamic_scale": True},
-    "mds": {"method": "normface", "proxy_kind": "mds", "class_counts": COUNTS},
-    "mds dynamic": {"proxy_kind": "mds", "dynamic_scale": True, "official": True},
-    "corr": {"method": "corr", "proxy_kind": "mds"},
-    "corr official": {"method": "corr", "proxy_kind": "mds", "official": True},
+    "softmax": {"score": "softmax"},
+    "proxydr": {"score": "proxydr", "distance": "arccos", "scale.value": 4.0},
+    "dynamic": {"score": "normface", "scale": "dynamic"},
+    "ema dynamic": {"representatives": "ema", "decay": 0.3, "scale": "dynamic"},
+    "mds": {"score": "normface", "representatives": "mds", "class_priors": True},
+    "mds dynamic": {"representatives": "mds", "scale": "dynamic", "official": True},
+    "corr": {"criterion": "corr", "representatives": "mds"},
+    "corr official": {
+        "criterion": "corr",
+        "representatives": "mds",
+        "official": True,
+    },
 }
+
+
+def make(tree=TREE, counts=COUNTS, **chosen):
+    chosen = {key.replace("__", "."): value for key, value in chosen.items()}
+    return changed(objectives.Classification(), chosen).build(tree, counts)
+
+
 every_objective = pytest.mark.parametrize("name", OPTIONS)
 
 
@@ -79,19 +90,24 @@ def proxies_of(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "SD"}, "'SD', accepted are softmax, normface, proxydr, corr"),
-        ({"proxy_kind": "fixed"}, "'fixed', accepted are learned, ema, mds"),
-        ({"distance": "cosine"}, "'cosine', accepted are euclidean, arccos"),
-        ({"method": "softmax", "proxy_kind": "ema"}, "neither proxies nor a scale"),
-        ({"method": "softmax", "dynamic_scale": True}, "neither proxies nor a scale"),
-        ({"method": "corr"}, "corr needs the proxies 'mds', got 'learned'"),
-        ({**OPTIONS["corr"], "dynamic_scale": True}, "corr has no dynamic scale"),
-        ({"scale": 0.0}, r"scale must be positive and finite, got 0\.0"),
-        ({"scale": math.inf}, "scale must be positive and finite, got inf"),
-        ({"scale": math.nan}, "scale must be positive and finite, got nan"),
-        ({"ema_decay": 0.0}, r"ema_decay must be above 0 and at most 1, got 0\.0"),
-        ({"ema_decay": 1.5}, r"ema_decay must be above 0 and at most 1, got 1\.5"),
-        ({"class_counts": (1, 2, 3)}, "class_counts must have 4 entries, got 3"),
+        ({"score": "SD"}, "no score 'SD'; there are softmax, normface, proxydr"),
+        ({"representatives": "fixed"}, "'fixed'; there are learned, ema, mds"),
+        ({"distance": "cosine"}, "must be one of euclidean, arccos, got 'cosine'"),
+        ({"score": "softmax", "representatives": "ema"}, "neither proxies nor a scale"),
+        ({"score": "softmax", "scale": "dynamic"}, "neither proxies nor a scale"),
+        ({"criterion": "corr"}, "corr needs the representatives 'mds', got 'learned'"),
+        ({**OPTIONS["corr"], "scale": "dynamic"}, "corr has no dynamic scale"),
+        ({"scale.value": 0.0}, r"value must be above 0, got 0\.0"),
+        ({"scale.value": math.inf}, "value must be finite, got inf"),
+        ({"scale.value": math.nan}, "value must be finite, got nan"),
+        ({"representatives": "ema", "decay": 0.0}, r"decay must be above 0, got 0\.0"),
+        (
+            {"representatives": "ema", "decay": 1.5},
+            r"at most 1, got 1\.5",
+        ),
+        ({"class_priors": True, "counts": (1, 2, 3)}, "rows of 4 classes, got 3"),
+        ({"decay": 0.1}, "no field 'decay' of classifier"),
+        ({"official": True}, "no field 'official' of classifier"),
     ],
 )
 def test_options_that_make_no_sense(options, message):
@@ -102,18 +118,28 @@ def test_options_that_make_no_sense(options, message):
 def test_one_class_is_too_few_where_there_is_something_to_solve():
     one = Hierarchy.from_paths([("animal", "cat")])
     with pytest.raises(UserError, match="a scale needs at least two classes, got 1"):
-        objectives.classification(one, dynamic_scale=True)
-    objective = objectives.classification(one, proxy_kind="mds")
+        make(one, scale="dynamic").init(KEY, jnp.zeros((1, 1, DIM)))
+    objective = make(one, representatives="mds")
     with pytest.raises(UserError, match="proxies from the tree need at least two"):
         objective.init(KEY, jnp.zeros((1, 1, DIM)))
-    objective = objectives.classification(one)
+    objective = make(one)
     params, state = objective.init(KEY, jnp.zeros((1, 1, DIM)))
     assert objective.scores(params, state, FLAT).shape == (ROWS * VIEWS, 1)
 
 
 def test_every_option_is_there_under_its_name():
-    assert objectives.METHODS == ("softmax", "normface", "proxydr", "corr")
-    assert objectives.PROXIES == ("learned", "ema", "mds")
+    assert list(objectives.Score.kinds) == ["softmax", "normface", "proxydr"]
+    assert list(objectives.Representatives.kinds) == ["learned", "ema", "mds"]
+    assert list(objectives.Scale.kinds) == ["constant", "dynamic"]
+    assert list(objectives.Criterion.kinds)[:2] == ["cross_entropy", "corr"]
+
+
+def test_equal_methods_share_an_objective():
+    method = objectives.Classification()
+    assert method.build(TREE) is objectives.Classification().build(TREE, (1, 2, 3, 4))
+    assert method.build(TREE) is not changed(method, {"value": 2.0}).build(TREE)
+    again = changed(method, {"class_priors": True})
+    assert again.build(TREE, COUNTS) is not again.build(TREE, (1, 1, 1, 1))
 
 
 # What is learned and what is held.
@@ -133,10 +159,10 @@ def test_what_is_learned_and_what_is_held(name):
         assert shapes(params) == {"weights": (CLASSES, DIM), "biases": (CLASSES,)}
         assert not np.any(params["biases"]) and state == {}
         return
-    kind = options.get("proxy_kind", "learned")
-    if options.get("dynamic_scale"):
+    kind = options.get("representatives", "learned")
+    if options.get("scale") == "dynamic":
         log_scale, opt_state = state.pop("log_scale"), state.pop("scale_opt_state")
-        method = options.get("method", "proxydr")
+        method = options.get("score", "proxydr")
         scale = proxies.initial_scale(CLASSES, method)
         np.testing.assert_allclose(np.exp(log_scale), scale, rtol=1e-6)
         assert all(np.shape(leaf) == () for leaf in jax.tree.leaves(opt_state))
@@ -190,10 +216,10 @@ def expected_logits(name, representatives=None):
     options = OPTIONS[name]
     if name == "softmax":
         return losses.softmax_logits(FLAT, params["weights"], params["biases"])
-    normface = options.get("method") == "normface"
+    normface = options.get("score") == "normface"
     compute = losses.normface_logits if normface else losses.proxydr_logits
-    scale = options.get("scale", 10.0)
-    if options.get("dynamic_scale"):
+    scale = options.get("scale.value", 10.0)
+    if options.get("scale") == "dynamic":
         scale = np.exp(state["log_scale"])
     logits = compute(
         FLAT,
@@ -201,7 +227,7 @@ def expected_logits(name, representatives=None):
         scale=scale,
         distance=options.get("distance", "euclidean"),
     )
-    if "class_counts" in options:
+    if "class_priors" in options:
         # A class without rows counts for half a row.
         logits = logits + np.log(np.array([10, 0.5, 25, 5]) / 40.5)[None]
     return logits
@@ -243,14 +269,14 @@ def test_loss_and_accuracy_over_all_views(name):
     ]
     assert len(right) == 8
     np.testing.assert_allclose(measures["accuracy"], np.mean(right), rtol=1e-6)
-    dynamic = OPTIONS[name].get("dynamic_scale", False)
+    dynamic = OPTIONS[name].get("scale") == "dynamic"
     assert set(measures) == {"accuracy"} | ({"scale"} if dynamic else set())
 
 
 @every_objective
 def test_all_parameters_have_a_gradient(name):
     _, _, _, gradient = run(name)
-    kind = OPTIONS[name].get("proxy_kind", "learned")
+    kind = OPTIONS[name].get("representatives", "learned")
     assert (gradient == {}) == (kind != "learned")
     assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(gradient))
 
@@ -302,7 +328,7 @@ def test_the_scale_follows_the_batch_as_it_was_before_the_step(name):
     cosines = losses.class_cosines(FLAT, proxies_of(name))
     update = functools.partial(
         proxies.dynamic_scale_update,
-        method=options.get("method", "proxydr"),
+        method=options.get("score", "proxydr"),
         official=options.get("official", False),
         where=FLAT_WHERE,
     )
@@ -318,7 +344,9 @@ def test_the_official_scale_differs():
     _, params, state, _ = made("mds dynamic")
     second_moments = []
     for official in (False, True):
-        objective = make(proxy_kind="mds", dynamic_scale=True, official=official)
+        objective = make(
+            representatives="mds", scale="dynamic", scale__official=official
+        )
         apply = functools.partial(objective.apply, key=KEY, axis_name=None)
         _, (new_state, _) = jax.jit(apply)(
             params, state, EMBEDDINGS, LABELS, where=WHERE
@@ -427,14 +455,14 @@ def test_another_number_of_classes_is_refused():
     other = Hierarchy.from_paths([["a", "x"], ["a", "y"], ["b", "z"]])
     for objective in (
         make(),
-        objectives.weighted_sum([(1.0, make(method="softmax"))]),
+        objectives.weighted_sum([(1.0, make(score="softmax"))]),
     ):
         with pytest.raises(UserError, match="toy has 3 classes, the objective has 4"):
             train(objective, tree=other)
 
 
 def test_a_scale_that_overflows_ends_training():
-    steady = make(proxy_kind="ema", dynamic_scale=True)
+    steady = make(representatives="ema", scale="dynamic")
 
     def init(key, example_embeddings):
         params, state = steady.init(key, example_embeddings)
@@ -446,14 +474,14 @@ def test_a_scale_that_overflows_ends_training():
 
 def test_an_absurd_learning_rate_ends_training():
     with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+; a sm"):
-        train(make(method="softmax"), learning_rate=1e38)
+        train(make(score="softmax"), learning_rate=1e38)
 
 
 # Unknown leaves.
 
 
 def test_a_row_known_to_an_inner_node_teaches_that_node():
-    objective = make(method="normface", scale=5.0)
+    objective = make(score="normface", scale__value=5.0)
     params, state = objective.init(KEY, jnp.zeros((1, 1, DIM)))
     labels = LABELS.copy()
     labels[0] = [TREE.labels_of(IDS[:1])[0, 0], -1]

@@ -8,13 +8,32 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierjax import Hierarchy, data, distances, losses, models, objectives, training
+from hierjax import (
+    Hierarchy,
+    data,
+    distances,
+    level_masks,
+    losses,
+    models,
+    objectives,
+    training,
+)
 from hierjax.errors import UserError
+from hierjax.options import changed, from_plain
 
 TREE = Hierarchy.from_paths(
     [(a, b) for a in ("x", "y", "z") for b in ("0", "1")], level_names=("top", "leaf")
 )
 EXAMPLES, VIEWS, DIM = 12, 2, 8
+
+
+def contrastive(method, **chosen):
+    kind = objectives.Method.kinds[method]
+    return kind(**chosen).build(TREE)
+
+
+def level_contrastive(**chosen):
+    return changed(objectives.LevelContrastive(), chosen).build(TREE)
 
 
 @functools.cache
@@ -71,19 +90,17 @@ def value(objective, labels=None, seed=0):
     ],
 )
 def test_it_is_the_loss(method, options, expected):
-    objective = objectives.contrastive(method, temperature=0.2, **options)
+    objective = contrastive(method, temperature=0.2, **options)
     z, labels, _ = batch()
     found, _ = value(objective)
     assert found > 0.1
     np.testing.assert_allclose(found, expected(z, labels), rtol=1e-5)
 
 
-@pytest.mark.parametrize("activation", objectives.ACTIVATIONS)
+@pytest.mark.parametrize("activation", level_masks.ACTIVATIONS)
 def test_attention_starts_as_the_control_and_learns(activation):
-    plain, _ = value(objectives.level_contrastive(TREE, masks="none"))
-    objective = objectives.level_contrastive(
-        TREE, masks="attention", activation=activation
-    )
+    plain, _ = value(level_contrastive(masks="none"))
+    objective = level_contrastive(masks="attention", activation=activation)
     found, metrics = value(objective)
     np.testing.assert_allclose(found, plain, rtol=1e-5)
     np.testing.assert_allclose(metrics["mask_share_top"], 1, rtol=1e-5)
@@ -98,25 +115,24 @@ def test_attention_starts_as_the_control_and_learns(activation):
 
 
 def test_penalties_of_attention_add_up():
-    plain, _ = value(objectives.level_contrastive(TREE, masks="attention"))
-    overlapping, _ = value(
-        objectives.level_contrastive(TREE, masks="attention", overlap_weight=0.5)
-    )
+    plain, _ = value(level_contrastive(masks="attention"))
+    overlapping, _ = value(level_contrastive(masks="attention", overlap_weight=0.5))
     # Two levels of all-one masks overlap by 1 on average over the dimensions.
     np.testing.assert_allclose(overlapping - plain, 0.5, rtol=1e-4)
-    spread, _ = value(
-        objectives.level_contrastive(TREE, masks="attention", entropy_weight=0.5)
-    )
+    spread, _ = value(level_contrastive(masks="attention", entropy_weight=0.5))
     np.testing.assert_allclose(spread - plain, 0.5 * np.log(DIM), rtol=1e-4)
 
 
-@pytest.mark.parametrize("masks", ["gaussian_sample", "gaussian_mean", "fixed"])
-def test_disjoint_masks_share_the_embedding(masks):
-    objective = objectives.level_contrastive(TREE, masks=masks)
+@pytest.mark.parametrize("mode", ["sample", "mean", "fixed"])
+def test_disjoint_masks_share_the_embedding(mode):
+    mixed = mode != "fixed"
+    objective = level_contrastive(
+        **{"masks": "gaussian", "mode": mode} if mixed else {"masks": "fixed"}
+    )
     _, metrics = value(objective)
     shares = metrics["mask_share_top"], metrics["mask_share_leaf"]
     np.testing.assert_allclose(sum(shares), 1, rtol=1e-5)
-    assert ("guarded" in metrics) == masks.startswith("gaussian")
+    assert ("guarded" in metrics) == mixed
     z, _, _ = batch()
     params, state = objective.init(jax.random.key(0), z)
     made = np.asarray(objective.level_masks(params, state, z))
@@ -126,7 +142,7 @@ def test_disjoint_masks_share_the_embedding(masks):
 
 def test_heads_are_parts_of_a_longer_embedding():
     z, labels, _ = batch()
-    found, _ = value(objectives.level_contrastive(TREE, masks="heads", balance="none"))
+    found, _ = value(level_contrastive(masks="heads", balance="none"))
     parts = [distances.unit_normalize(part) for part in jnp.split(z, 2, axis=-1)]
     alone = [losses.supcon_loss(p, labels[:, i]) for i, p in enumerate(parts)]
     np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
@@ -135,14 +151,12 @@ def test_heads_are_parts_of_a_longer_embedding():
 def test_a_column_is_the_name_whatever_the_parent():
     z, labels, _ = batch()
     found, _ = value(
-        objectives.level_contrastive(
-            TREE, masks="none", label_scope="column", balance="none"
-        )
+        level_contrastive(masks="none", label_scope="column", balance="none")
     )
     names = np.array([int(TREE.paths[c][1]) for c in labels[:, 1]])
     alone = losses.supcon_loss(z, labels[:, 0]), losses.supcon_loss(z, names)
     np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
-    path, _ = value(objectives.level_contrastive(TREE, masks="none", balance="none"))
+    path, _ = value(level_contrastive(masks="none", balance="none"))
     assert abs(path - found) > 1e-3
 
 
@@ -150,7 +164,7 @@ def test_unknown_leaves_stay_unknown_in_columns():
     _, labels, _ = batch()
     hidden = labels.copy()
     hidden[::2, 1] = -1
-    objective = objectives.level_contrastive(TREE, masks="none", label_scope="column")
+    objective = level_contrastive(masks="none", label_scope="column")
     found, _ = value(objective, hidden)
     assert np.isfinite(found) and found != value(objective)[0]
 
@@ -158,13 +172,14 @@ def test_unknown_leaves_stay_unknown_in_columns():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: objectives.contrastive("clip"), "method is 'clip'"),
-        (lambda: objectives.contrastive("hmc", temperature=0.0), "temperature"),
-        (lambda: objectives.contrastive("hmc", pairwise_max=True), "pairwise_max"),
-        (lambda: value(objectives.contrastive("supcon", label_level=2)), "label_level"),
-        (lambda: objectives.level_contrastive(TREE, masks="hard"), "masks is 'hard'"),
-        (lambda: objectives.level_contrastive(TREE, temperature=-1.0), "temperature"),
-        (lambda: objectives.level_contrastive(TREE, balance="all"), "balance"),
+        (lambda: from_plain(objectives.Method, {"name": "clip"}), "no method 'clip'"),
+        (lambda: contrastive("hmc", temperature=0.0), "temperature"),
+        (lambda: changed(objectives.HMC(), {"pairwise_max": True}), "pairwise_max"),
+        (lambda: objectives.HCE(pairwise_max=True, official=True), "pairwise_max"),
+        (lambda: value(contrastive("supcon", label_level=2)), "label_level"),
+        (lambda: level_contrastive(masks="hard"), "no masks 'hard'"),
+        (lambda: level_contrastive(temperature=-1.0), "temperature"),
+        (lambda: level_contrastive(balance="all"), "balance"),
     ],
 )
 def test_wrong_options_say_so(make, words):
@@ -195,12 +210,12 @@ def test_only_simclr_learns_from_rows_without_labels():
     hidden = small_set().train_labels.copy()
     hidden[::2] = -1
     dataset = dataclasses.replace(small_set(), train_labels=hidden)
-    assert not objectives.contrastive("simclr").needs_labels
-    assert objectives.contrastive("supcon").needs_labels
+    assert not contrastive("simclr").needs_labels
+    assert contrastive("supcon").needs_labels
     both = objectives.weighted_sum(
         [
-            (1.0, objectives.contrastive("simclr")),
-            (0.5, objectives.contrastive("supcon")),
+            (1.0, contrastive("simclr")),
+            (0.5, contrastive("supcon")),
         ]
     )
     assert not both.needs_labels  # SimCLR learns from every row.
@@ -210,21 +225,16 @@ def test_only_simclr_learns_from_rows_without_labels():
     )
     shared = {"augment": noisy_views, "num_devices": 1}
     model = models.Linear(embed_dim=4)
-    result = training.fit(
-        model, objectives.contrastive("simclr"), nothing, config, **shared
-    )
+    result = training.fit(model, contrastive("simclr"), nothing, config, **shared)
     assert result.records[-1]["loss"] > 0
     with pytest.raises(UserError, match="no training row has a known label"):
-        training.fit(model, objectives.contrastive("supcon"), nothing, config, **shared)
+        training.fit(model, contrastive("supcon"), nothing, config, **shared)
 
 
-# The losses themselves are sharded in tests/losses.
+# One step of the others is compared in test_sharding.
 OBJECTIVES = {
-    "simclr": lambda: objectives.contrastive("simclr"),
-    **{
-        masks: lambda masks=masks: objectives.level_contrastive(TREE, masks=masks)
-        for masks in ("heads", "gaussian_sample", "gaussian_mean", "attention")
-    },
+    "heads": lambda: level_contrastive(masks="heads"),
+    "gaussian_sample": lambda: level_contrastive(masks="gaussian"),
 }
 
 
