@@ -12,6 +12,7 @@ from hierjax import training
 from hierjax.data.dataset import Dataset
 from hierjax.data.feature_maps import FeatureMap
 from hierjax.errors import UserError
+from hierjax.evaluation import Embed
 from hierjax.hierarchy import UNKNOWN, Hierarchy
 from hierjax.inference import prototypes
 
@@ -89,6 +90,7 @@ class TrainedModel:
         data: Dataset,
         *,
         measured: str = "embeddings",
+        embed: Embed | None = None,
     ) -> "TrainedModel":
         """Binds a trained state to its data's tree and preprocessing.
 
@@ -98,12 +100,15 @@ class TrainedModel:
           data: what it was trained on; prototypes come from the training rows with the
             labels that training saw, the scale of confidences from validation rows.
           measured: 'embeddings' or 'features'.
+          embed: gives these of rows of the data, where they are at hand; None: made
+            anew.
 
         Raises:
           UserError: no training row is known at any level.
         """
         variables = jax.device_get(state.variables)
-        embed = training.embedder(encoder, variables, data.inputs, method=measured)
+        if embed is None:
+            embed = training.embedder(encoder, variables, data.inputs, method=measured)
         train = data.rows("train")
         directions, paths = prototypes.node_prototypes(
             embed(train), data.train_labels[train]

@@ -1,7 +1,7 @@
 """Nodes of the tree as mean directions, and how sure a comparison with them is."""
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from hierjax import evaluation, metrics
 from hierjax.errors import UserError
@@ -83,11 +83,11 @@ def fit_scale(
 
     def loss(log_scale: float) -> float:
         scores = np.exp(log_scale) * similarity
-        total = special.logsumexp(scores, axis=1)
-        part = special.logsumexp(np.where(below, scores, -np.inf), axis=1)
+        total = scipy.special.logsumexp(scores, axis=1)
+        part = scipy.special.logsumexp(np.where(below, scores, -np.inf), axis=1)
         return float(np.mean(total - part))
 
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         loss, bounds=tuple(np.log(_SCALES)), method="bounded"
     )
     return float(np.exp(found.x))
@@ -108,4 +108,4 @@ def node_probabilities(
       ``[N, num_nodes]``; rows sum to 1, to less where prototypes end above the level.
     """
     members = (nodes[:, None] == np.arange(num_nodes)).astype(np.float64)
-    return special.softmax(scale * similarity, axis=1) @ members
+    return scipy.special.softmax(scale * similarity, axis=1) @ members

@@ -93,6 +93,20 @@ class Encoder(nn.Module):
       num_heads: so many heads side by side on the same features; the embedding is their
         concatenation ``[B, num_heads * embed_dim]``, head by head. Heads are not
         combined with ``size_inform``.
+
+    Example:
+      A network of one's own says what comes before the head.
+
+      >>> class Spectrum(Encoder):
+      ...     def extract(self, x, train):
+      ...         return jnp.abs(jnp.fft.rfft(x))
+      >>> encoder = Spectrum(embed_dim=2)
+      >>> signals = jnp.sin(jnp.arange(12.0).reshape(3, 4))
+      >>> embeddings, variables = encoder.init_with_output(jax.random.key(0), signals)
+      >>> jnp.linalg.norm(embeddings, axis=1).round(3).tolist()
+      [1.0, 1.0, 1.0]
+      >>> encoder.apply(variables, signals, method="features").shape
+      (3, 3)
     """
 
     embed_dim: int
@@ -164,7 +178,16 @@ class Encoder(nn.Module):
 
 
 class Linear(Encoder):
-    """One affine layer on the flattened input, the network of Nolasco & Stowell."""
+    """One affine layer on the flattened input, the network of Nolasco & Stowell.
+
+    Example:
+      >>> images = jnp.ones((2, 8, 8))
+      >>> embeddings, variables = Linear(3).init_with_output(
+      ...     jax.random.key(0), images
+      ... )
+      >>> embeddings.shape, sum(x.size for x in jax.tree.leaves(variables))
+      ((2, 3), 195)
+    """
 
     def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """The flattened input ``[B, F]``."""
@@ -177,6 +200,13 @@ class MLP(Encoder):
 
     Attributes:
       hidden_sizes: width of each hidden layer.
+
+    Example:
+      >>> mlp = MLP(embed_dim=3, hidden_sizes=(16, 5))
+      >>> vectors = jnp.ones((2, 4))
+      >>> variables = mlp.init(jax.random.key(0), vectors)
+      >>> mlp.apply(variables, vectors, method="features").shape
+      (2, 5)
     """
 
     hidden_sizes: Sequence[int] = (256,)
@@ -232,6 +262,17 @@ class ConvNet(ImageEncoder):
 
     Attributes:
       channels: channels of each stage; every stage halves height and width.
+
+    Example:
+      Shapes alone; nothing is computed.
+
+      >>> net = ConvNet(embed_dim=8, channels=(4, 6), num_heads=2)
+      >>> images = jnp.ones((2, 16, 16, 3))
+      >>> embeddings, variables = jax.eval_shape(
+      ...     net.init_with_output, jax.random.key(0), images
+      ... )
+      >>> embeddings.shape, sorted(variables)
+      ((2, 16), ['batch_stats', 'params'])
     """
 
     channels: Sequence[int] = (32, 64, 128)

@@ -24,6 +24,16 @@ class PointNet(BatchNormEncoder):
 
     Attributes:
       channels: of each layer.
+
+    Example:
+      Shapes alone; nothing is computed.
+
+      >>> clouds = jnp.ones((2, 100, 3))
+      >>> embeddings, _ = jax.eval_shape(
+      ...     PointNet(embed_dim=8).init_with_output, jax.random.key(0), clouds
+      ... )
+      >>> embeddings.shape
+      (2, 8)
     """
 
     channels: Sequence[int] = (64, 128, 256)

@@ -96,6 +96,17 @@ class ResNet(ImageEncoder):
       stem_kernel: width of the first convolution.
       stem_strides: its strides.
       stem_pool: 3 x 3 max-pooling with strides 2 behind it.
+
+    Example:
+      Shapes alone; nothing is computed.
+
+      >>> net = ResNet(embed_dim=8, blocks=(1, 1), channels=(16, 32), bottleneck=False)
+      >>> images = jnp.ones((2, 32, 32, 3))
+      >>> embeddings, variables = jax.eval_shape(
+      ...     net.init_with_output, jax.random.key(0), images
+      ... )
+      >>> embeddings.shape, variables["params"]["head"]["kernel"].shape
+      ((2, 8), (32, 8))
     """
 
     blocks: Sequence[int] = (3, 4, 6, 3)

@@ -12,6 +12,8 @@ from hierjax.training.optimizers import make_optimizer
 from hierjax.training.preparation import example_inputs
 from hierjax.training.probe import Choice, Probe, ProbeConfig, linear_probe
 from hierjax.training.rehearsal import Rehearsal, rehearse
+from hierjax.training.resuming import why_not_extend
+from hierjax.training.selecting import Best
 from hierjax.training.state import State, create_state, initial_variables
 from hierjax.training.step import (
     AXIS,
@@ -24,6 +26,7 @@ from hierjax.training.writer import read_records
 
 __all__ = [
     "AXIS",
+    "Best",
     "Choice",
     "Config",
     "Probe",
@@ -46,4 +49,5 @@ __all__ = [
     "rehearse",
     "replicate",
     "restore_best",
+    "why_not_extend",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from hierjax.errors import UserError
@@ -43,8 +44,9 @@ class Checkpoints:
         self._directory = pathlib.Path(directory).resolve()
         self._manager = ocp.CheckpointManager(
             self._directory,
-            item_names=("last", "best", "progress"),
-            options=ocp.CheckpointManagerOptions(max_to_keep=1, create=True),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=ocp.checkpoint_managers.LatestN(1), create=True
+            ),
         )
 
     def save(self, step: int, last: PyTree, best: PyTree, progress: dict) -> None:
@@ -83,25 +85,33 @@ class Checkpoints:
                 "the same command continues the run"
             ) from None
 
-    def restore(self, template: PyTree) -> tuple[PyTree, PyTree, dict] | None:
-        """``(last, best, progress)`` of the newest checkpoint, None where is none.
-
-        Args:
-          template: a state of the same structure and shapes.
-        """
+    def progress(self) -> dict | None:
+        """The record of the newest checkpoint alone; None where there is none."""
         step = self._manager.latest_step()
         if step is None:
             return None
-        target = jax.device_get(template)
+        wanted = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=wanted)["progress"]
+
+    def restore(self, template: PyTree) -> tuple[PyTree, PyTree]:
+        """``(last, best)`` of the newest checkpoint, as NumPy arrays.
+
+        Args:
+          template: the structure of a state, with arrays or shapes as leaves.
+
+        Raises:
+          FileNotFoundError: there is no checkpoint, see `progress`.
+        """
+        # What Orbax restores for shapes alone lies on the devices of the saving run.
+        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
         restored = self._manager.restore(
-            step,
+            self._manager.latest_step(),
             args=ocp.args.Composite(
                 last=ocp.args.StandardRestore(target),
                 best=ocp.args.StandardRestore(target),
-                progress=ocp.args.JsonRestore(),
             ),
         )
-        return restored["last"], restored["best"], restored["progress"]
+        return restored["last"], restored["best"]
 
     def close(self) -> None:
         """Wait for what is still being written; raises as `save`."""

@@ -96,6 +96,12 @@ def agree(value: float) -> float:
 
     All hosts compute the same measures, but a last digit could differ between
     machines, and hosts that disagree on when to stop wait for each other forever.
+
+    Args:
+      value: of this process; all processes call this together.
+
+    Returns:
+      As it is where there is one process, else rounded to float32.
     """
     if jax.process_count() == 1:
         return value

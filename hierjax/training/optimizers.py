@@ -67,6 +67,14 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     here the rate changes every step and the cosine begins at the end of the warm-up.
     Its 0.01 to 0.5 and down to 0.0005 is ``learning_rate=0.5, warmup_start=0.02,
     final_share=0.001``.
+
+    Args:
+      config: of which optimiser, rates, schedule, momentum and decay count; the steps
+        of the run only under the cosine.
+
+    Returns:
+      Its ``update`` is the same object for configs that differ in the learning rate
+      alone, or in what does not count.
     """
     is_cosine = config.schedule == "cosine"
     core = _unit_rate_optimizer(

@@ -1,7 +1,7 @@
 """What a run needs before its first step: checks, placed data, the compiled step."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ from hierjax.objectives import Objective
 from hierjax.training import hosts
 from hierjax.training.config import Config
 from hierjax.training.optimizers import make_optimizer
-from hierjax.training.state import State, create_state
+from hierjax.training.state import State, create_state, state_shapes
 from hierjax.training.step import (
     make_train_step,
     replicate,
@@ -30,7 +30,8 @@ class Prepared(NamedTuple):
     """A run that could start.
 
     Attributes:
-      state: initial, on all devices; a step donates it.
+      shapes: of the state, a `State` of `jax.ShapeDtypeStruct`.
+      make_state: ``() -> State``, the initial one on all devices; a step donates it.
       inputs: of the data set, on all devices.
       labels: ``[N, L]`` that training may see, on all devices.
       key: random key of the run, on all devices.
@@ -38,10 +39,13 @@ class Prepared(NamedTuple):
       sampler: of the batches.
       everyone: devices that train together, on all hosts.
       local: those of this process.
+      selected: what is selected on, by the names of the settings, to the names of the
+        measures; empty without a validation split.
       call_length: steps in one call; it divides the evaluation interval.
     """
 
-    state: State
+    shapes: State
+    make_state: Callable[[], State]
     inputs: Any
     labels: jax.Array
     key: jax.Array
@@ -49,16 +53,34 @@ class Prepared(NamedTuple):
     sampler: Sampler
     everyone: tuple[jax.Device, ...]
     local: tuple[jax.Device, ...]
+    selected: dict[str, str]
     call_length: int
 
     def rows(self, step: int, length: int) -> np.ndarray:
-        """This process's rows of ``length`` batches from ``step`` on."""
+        """This process's part of some batches.
+
+        Args:
+          step: of the first batch.
+          length: number of batches, K.
+
+        Returns:
+          int32 ``[K, len(local), b]``.
+        """
         return hosts.local_rows(
             self.sampler.indices(step, length), self.everyone, self.local
         )
 
     def run(self, state: State, step: int, length: int) -> tuple[State, dict]:
-        """``length`` steps in one call; the state is donated."""
+        """Take some steps in one call.
+
+        Args:
+          state: before them; it is donated.
+          step: how many were done.
+          length: how many to do, K.
+
+        Returns:
+          The state after them and metrics ``[K]`` each.
+        """
         rows = self.rows(step, length)
         return self.train_step(state, self.inputs, self.labels, self.key, rows)
 
@@ -69,6 +91,7 @@ def prepare(
     data: Dataset,
     config: Config,
     *,
+    selections: Iterable[str] = (),
     optimizer: optax.GradientTransformation | None = None,
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     pretrained: Callable | None = None,
@@ -76,7 +99,21 @@ def prepare(
 ) -> Prepared:
     """Check the parts of a run against each other and put them in place.
 
-    Arguments and errors are those of `fit`.
+    Args:
+      model: encoder.
+      objective: what will be minimised.
+      data: features, labels and splits.
+      config: settings of the run.
+      selections: measures that will select besides ``config.selection``.
+      optimizer: replaces the one that ``config`` describes.
+      augment: see `make_train_step`.
+      pretrained: see `create_state`.
+      num_devices: local devices to use; None: all, on all hosts.
+
+    Raises:
+      UserError: for a batch that the devices cannot share or the objective does not
+        take, no training row with a label, an unknown selection measure, or other
+        classes than those of the objective.
     """
     everyone, local = hosts.choose_devices(num_devices)
     _check_batch(config, objective, len(everyone))
@@ -86,26 +123,25 @@ def prepare(
         train_rows = train_rows[data.train_labels[train_rows, 0] >= 0]
     if not train_rows.size:
         raise UserError(f"{data.name}: no training row has a known label")
+    selected = {}
     if "validation" in data.splits:
-        evaluation.check_selection(
-            config.selection, data.hierarchy, has_scores=objective.scores is not None
-        )
+        for selection in (config.selection, *selections):
+            selected[selection] = evaluation.check_selection(
+                selection, data.hierarchy, has_scores=objective.scores is not None
+            )
     optimizer = optimizer or make_optimizer(config)
     sampler = make_sampler(
         config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
     )
     place = functools.partial(replicate, devices=local)
     inputs, labels = place((data.inputs, data.train_labels))
-    state = create_state(
-        model,
-        objective,
-        optimizer,
-        example_inputs(data),
-        config.seed,
-        pretrained=pretrained,
-    )
+    parts = (model, objective, optimizer, example_inputs(data))
+    shapes = state_shapes(*parts)
     return Prepared(
-        state=place(state),
+        shapes=shapes,
+        make_state=lambda: place(
+            create_state(*parts, config.seed, pretrained=pretrained)
+        ),
         inputs=inputs,
         labels=labels,
         key=place(jax.random.key(config.seed)),
@@ -115,8 +151,9 @@ def prepare(
         sampler=sampler,
         everyone=everyone,
         local=local,
+        selected=selected,
         call_length=_call_length(
-            config, only_one=runs_slowly_in_loops(state.params, local)
+            config, only_one=runs_slowly_in_loops(shapes.params, local)
         ),
     )
 
@@ -156,5 +193,12 @@ def _check_classes(objective: Objective, data: Dataset) -> None:
 
 
 def example_inputs(data: Dataset) -> Any:
-    """One row as the model is fed it."""
+    """The first row as the model is fed it.
+
+    Args:
+      data: of any size.
+
+    Returns:
+      Leaves ``[1, ...]`` of floats.
+    """
     return take(data.inputs, np.zeros(1, np.int32))

@@ -23,49 +23,40 @@ from jax import lax
 
 from hierjax.errors import UserError
 from hierjax.evaluation.queries import correct, mean_of_known
-from hierjax.training.config import check_range, check_type
+from hierjax.options import Options, option
 
 _Weights = tuple[jax.Array, ...]
 """One ``[F + 1, R, C]`` a target, R learning rates; the last feature is always 1."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig:
-    """Settings of `linear_probe`; all checked on construction.
+class ProbeConfig(Options):
+    """Settings of `linear_probe`; all checked on construction."""
 
-    Attributes:
-      num_epochs: passes over the training rows.
-      batch_size: rows a step.
-      learning_rates: rates among which validation chooses, for each target apart.
-      momentum: of SGD, in [0, 1).
-      decay: factor on the learning rate at each share in ``decay_at``.
-      decay_at: shares of the epochs, in [0, 1], after which the rate falls.
-      standardize: subtract the training mean from every feature and divide by its
-        training deviation, then scale all so that rows have mean squared length 1;
-        features that are constant in training become 0. Encoders differ by orders of
-        magnitude in size and number of their features; this way one set of rates serves
-        all (from 64 pixels to 2048 ReLU units the best was between 1 and 10).
-      seed: of the order of the rows.
-    """
-
-    num_epochs: int = 100
-    batch_size: int = 256
-    learning_rates: tuple[float, ...] = (0.1, 1.0, 10.0)
-    momentum: float = 0.9
-    decay: float = 0.2
-    decay_at: tuple[float, ...] = (0.6, 0.75, 0.9)
-    standardize: bool = True
-    seed: int = 0
+    num_epochs: int = option(100, "passes over the training rows.", minimum=1)
+    batch_size: int = option(256, "rows a step.", minimum=1)
+    learning_rates: tuple = option(
+        (0.1, 1.0, 10.0), "among which validation chooses, for each target apart."
+    )
+    momentum: float = option(0.9, "of SGD.", minimum=0, below=1)
+    decay: float = option(
+        0.2, "factor on the learning rate at each share in ``decay_at``.", minimum=0
+    )
+    decay_at: tuple = option(
+        (0.6, 0.75, 0.9), "shares of the epochs after which the rate falls."
+    )
+    standardize: bool = option(
+        True,
+        "subtract the training mean from every feature and divide by its training "
+        "deviation, then scale all so that rows have mean squared length 1; features "
+        "constant in training become 0. Encoders differ by orders of magnitude in size "
+        "and number of their features; this way one set of rates serves all (from 64 "
+        "pixels to 2048 ReLU units the best was between 1 and 10).",
+    )
+    seed: int = option(0, "of the order of the rows.", minimum=0)
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            check_type(field, getattr(self, field.name))
-        at_least = {"num_epochs": 1, "batch_size": 1, "seed": 0}
-        at_least |= {"momentum": 0, "decay": 0}
-        for name, minimum in at_least.items():
-            check_range(name, getattr(self, name), minimum=minimum)
-        if not self.momentum < 1:
-            raise UserError(f"momentum must be below 1, got {self.momentum}")
+        super().__post_init__()
         rates = self.learning_rates
         if not rates or not all(math.isfinite(rate) and rate > 0 for rate in rates):
             raise UserError(
@@ -139,6 +130,18 @@ def linear_probe(
       UserError: shapes or targets that do not fit, features that are not finite,
         several learning rates without validation, or a target of which training or
         validation knows nothing.
+
+    Example:
+      >>> import numpy as np
+      >>> rows = np.array([[0.0], [0.2], [0.8], [1.0]]), np.array([[0], [0], [1], [1]])
+      >>> found = linear_probe(
+      ...     rows,
+      ...     {"validation": rows, "test": rows},
+      ...     num_classes=[2],
+      ...     config=ProbeConfig(num_epochs=5),
+      ... )
+      >>> found.best.accuracy["test"].tolist()
+      [1.0]
     """
     source, targets = train
     make_features = source if callable(source) else lambda epoch: source

@@ -62,7 +62,20 @@ def rehearse(
     """Build everything that `fit` builds, make two calls, keep nothing.
 
     A call has as many steps as one of `fit`, ten at most; the time is that of the
-    second. Arguments and errors are those of `fit`, but for the workdir.
+    second. Several hosts rehearse together, each with its part of the batch.
+
+    Args:
+      model: encoder.
+      objective: what will be minimised.
+      data: features, labels and splits.
+      config: settings of the run.
+      optimizer: replaces the one that ``config`` describes.
+      augment: see `make_train_step`.
+      pretrained: see `create_state`.
+      num_devices: local devices to use; None: all, on all hosts.
+
+    Raises:
+      UserError: where `fit` raises it before the first step.
     """
     ready = prepare(
         model,
@@ -74,7 +87,7 @@ def rehearse(
         pretrained=pretrained,
         num_devices=num_devices,
     )
-    state = ready.state
+    state = ready.make_state()
     held = {
         "inputs": ready.inputs,
         "labels": ready.labels,
@@ -100,10 +113,11 @@ def rehearse(
     compiled = ready.train_step.lower(state, *arguments, rows).compile()
     compile_seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
-    state, first = compiled(state, *arguments, rows)
+    # Not `compiled` itself, which on several hosts wants global arrays.
+    state, first = ready.run(state, 0, length)
     jax.block_until_ready(first)
     started = time.perf_counter()
-    _, second = compiled(state, *arguments, ready.rows(length, length))
+    _, second = ready.run(state, length, length)
     jax.block_until_ready(second)
     step_seconds = (time.perf_counter() - started) / length
     return Rehearsal(

@@ -61,6 +61,9 @@ def initial_variables(
       example_inputs: what it is fed, leaves ``[B, ...]`` of floats.
       seed: of the parameters.
       pretrained: ``variables -> variables``, puts other values in.
+
+    Returns:
+      ``{'params': ..., 'batch_stats': ...}``, the second perhaps empty.
     """
     model_key, _ = jax.random.split(jax.random.key(seed))
     variables = {"batch_stats": {}, **_compiled_init(model)(model_key, example_inputs)}
@@ -101,3 +104,24 @@ def create_state(
         objective_state=objective_state,
         opt_state=jax.tree.map(jnp.asarray, optimizer.init((params, objective_params))),
     )
+
+
+def state_shapes(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    example_inputs: PyTree,
+) -> State:
+    """Shapes of what `create_state` makes; nothing is compiled or computed.
+
+    Args:
+      model: encoder.
+      objective: what will be minimised; its ``init`` is traced.
+      optimizer: over the parameters of both.
+      example_inputs: see `initial_variables`.
+
+    Returns:
+      A `State` whose leaves are `jax.ShapeDtypeStruct`.
+    """
+    make = functools.partial(create_state, model, objective, optimizer, seed=0)
+    return jax.eval_shape(make, example_inputs=example_inputs)

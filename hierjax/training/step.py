@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierjax import collectives
@@ -25,6 +26,10 @@ from hierjax.training.state import State
 AXIS = "devices"
 """Name of the mapped axis."""
 
+MAPPINGS = ("pmap", "shard_map")
+MAPPING = "pmap"
+"""The one switch: how steps and forward passes are spread over devices."""
+
 
 @functools.lru_cache(maxsize=64)
 def make_train_step(
@@ -34,6 +39,7 @@ def make_train_step(
     *,
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     devices: tuple[jax.Device, ...] | None = None,
+    mapping: str = MAPPING,
 ) -> Callable:
     """Build the compiled function that runs K steps in one call.
 
@@ -49,12 +55,17 @@ def make_train_step(
         seed, step and the example's place in the global batch only, so that the number
         of devices does not matter. Dropout alone depends on the device.
       devices: devices to map over; None: all.
+      mapping: 'pmap', or 'shard_map' for the same bits through ``jit(shard_map)``.
 
     Returns:
       ``(state, inputs, labels [N, L], key, rows int32 [K, devices, b]) -> (state,
       metrics)``; inputs as in `Dataset.inputs`; metrics are float arrays ``[K]``. The
       state is donated. All arguments but the rows are shared by all devices, as is
-      everything returned.
+      everything returned. On several hosts each gives and gets what it holds: the rows
+      of its own devices. ``lower`` with the same arguments prepares a call.
+
+    Raises:
+      UserError: unknown mapping.
     """
 
     def forward(trainable, state, views, labels, keys):
@@ -114,18 +125,108 @@ def make_train_step(
             return state, jax.tree.map(lambda x: x[None], metrics)
         return lax.scan(body, state, rows)
 
-    return jax.pmap(
+    return _over_devices(
         many_steps,
-        axis_name=AXIS,
         in_axes=(None, None, None, None, 1),
-        out_axes=None,
-        donate_argnums=0,
+        out_axis=None,
+        donate_argnums=(0,),
         devices=devices,
+        mapping=mapping,
     )
 
 
+def _over_devices(
+    function: Callable,
+    *,
+    in_axes: tuple[int | None, ...],
+    out_axis: int | None,
+    donate_argnums: tuple[int, ...] = (),
+    devices: tuple[jax.Device, ...] | None,
+    mapping: str,
+) -> Callable:
+    """Compile a function of one device's share for all of them, over `AXIS`.
+
+    Args:
+      function: sees its arguments without the axis of devices.
+      in_axes: of every argument, an array if mapped: its axis of devices, or None for
+        one that all share.
+      out_axis: axis of devices of what is returned; None: all devices return the same.
+      donate_argnums: arguments whose memory the result may take.
+      devices: devices to map over, those of other hosts included; None: all.
+      mapping: one of `MAPPINGS`.
+    """
+    check_choice("mapping", mapping, MAPPINGS)
+    if mapping == "pmap":
+        return jax.pmap(
+            function,
+            axis_name=AXIS,
+            in_axes=in_axes,
+            out_axes=out_axis,
+            donate_argnums=donate_argnums,
+            devices=devices,
+        )
+
+    def of_share(*arguments):
+        pairs = zip(arguments, in_axes, strict=True)
+        result = function(
+            *(x if axis is None else jnp.squeeze(x, axis) for x, axis in pairs)
+        )
+        if out_axis is None:
+            return result
+        return jax.tree.map(lambda x: jnp.expand_dims(x, out_axis), result)
+
+    mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
+    in_specs = tuple(map(_spec, in_axes))
+    # Losses reduce to global values themselves; the check would rewrite gradients.
+    mapped = jax.shard_map(
+        of_share,
+        mesh=mesh,
+        in_specs=in_specs,
+        out_specs=_spec(out_axis),
+        check_vma=False,
+    )
+    compiled = jax.jit(mapped, donate_argnums=donate_argnums)
+    if mesh.is_multi_process:
+        return _OnEveryHost(compiled, mesh, in_specs, _spec(out_axis))
+    return compiled
+
+
+def _spec(axis: int | None) -> PartitionSpec:
+    """The axis of devices as `shard_map` wants it."""
+    return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, AXIS)
+
+
+class _OnEveryHost:
+    """A function of global arrays that takes and gives those of this host, as pmap."""
+
+    def __init__(self, compiled, mesh, in_specs, out_spec):
+        self._compiled, self._mesh = compiled, mesh
+        self._in_specs, self._out_spec = in_specs, out_spec
+
+    def __call__(self, *arguments):
+        return multihost_utils.global_array_to_host_local_array(
+            self._compiled(*self._globally(arguments)), self._mesh, self._out_spec
+        )
+
+    def lower(self, *arguments):
+        return self._compiled.lower(*self._globally(arguments))
+
+    def _globally(self, arguments):
+        return multihost_utils.host_local_array_to_global_array(
+            arguments, self._mesh, self._in_specs
+        )
+
+
 def take(inputs: Any, rows: jax.Array) -> Any:
-    """Rows of a data set's inputs as a model wants them: uint8 becomes 0 to 1."""
+    """Rows of a data set's inputs as a model wants them: uint8 becomes 0 to 1.
+
+    Args:
+      inputs: as in `Dataset.inputs`, leaves ``[N, ...]``.
+      rows: int ``[b]``.
+
+    Returns:
+      Leaves ``[b, ...]``.
+    """
 
     def of_leaf(leaf):
         taken = leaf[rows]
@@ -137,7 +238,17 @@ def take(inputs: Any, rows: jax.Array) -> Any:
 def make_views(
     inputs: Any, augment: Callable | None, key: jax.Array, places: jax.Array
 ) -> Any:
-    """Views ``[b, V, ...]`` of every leaf; what is not an image is repeated."""
+    """Views of a batch; what is not an image is repeated.
+
+    Args:
+      inputs: leaves ``[b, ...]``: images, or a dict with them as 'image'.
+      augment: see `make_train_step`.
+      key: of the step.
+      places: int ``[b]``, what sets one example's augmentation apart from another's.
+
+    Returns:
+      Leaves ``[b, V, ...]``.
+    """
     if augment is None:
         return jax.tree.map(lambda x: x[:, None], inputs)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
@@ -157,6 +268,11 @@ def runs_slowly_in_loops(params: Any, devices: tuple[jax.Device, ...]) -> bool:
 
     On CPUs XLA computes convolutions inside a loop with a slow fallback: the step of
     `models.ConvNet` on 32 spectrograms took 109 ms so, and 5.5 ms outside.
+
+    Args:
+      params: of the model, arrays or shapes; a leaf of three axes or more is a
+        convolution's.
+      devices: that it runs on.
     """
     has_convolutions = any(leaf.ndim > 2 for leaf in jax.tree.leaves(params))
     return devices[0].platform == "cpu" and has_convolutions
@@ -172,6 +288,7 @@ def make_embed(
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     method: str = "embeddings",
     devices: tuple[jax.Device, ...] | None = None,
+    mapping: str = MAPPING,
 ) -> Callable:
     """Build the compiled forward pass ``(variables, inputs, key, rows [devices, b])``.
 
@@ -180,6 +297,7 @@ def make_embed(
       augment: see `augmented_embedder`.
       method: see `embedder`.
       devices: devices to map over; None: all.
+      mapping: see `make_train_step`.
 
     Returns:
       A function that gives what the model makes of those rows, float32
@@ -192,11 +310,22 @@ def make_embed(
         result = model.apply(variables, first, train=False, method=_METHODS[method])
         return result.astype(jnp.float32)
 
-    return jax.pmap(embed, in_axes=(None, None, None, 0), devices=devices)
+    return _over_devices(
+        embed,
+        in_axes=(None, None, None, 0),
+        out_axis=0,
+        devices=devices,
+        mapping=mapping,
+    )
 
 
 def replicate(tree: Any, *, devices: tuple[jax.Device, ...]) -> Any:
-    """Place every leaf of a pytree on all devices."""
+    """Place a pytree on devices.
+
+    Args:
+      tree: leaves of any shape, on the host or on devices.
+      devices: of this process; each gets all of every leaf.
+    """
     mesh = Mesh(np.array(devices), (AXIS,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 

@@ -8,9 +8,13 @@ import time
 
 from tqdm import tqdm
 
+from hierjax.training.resuming import FORMAT, check_format
+
 
 class MetricWriter:
     """Appends records to ``metrics.jsonl`` and TensorBoard events under a workdir.
+
+    Every line of the file is a record; the first carries the format number as well.
 
     Args:
       workdir: directory of the run, or None to keep records in memory only.
@@ -26,7 +30,7 @@ class MetricWriter:
         path = workdir / "metrics.jsonl"
         if path.exists():
             self.records = [r for r in read_records(path) if r["step"] <= step]
-        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        path.write_text("".join(map(_line, range(len(self.records)), self.records)))
         self._file = path.open("a")
         # Imported here: it is slow to load and short runs go without.
         import tensorboardX
@@ -36,14 +40,19 @@ class MetricWriter:
         )
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Record named numbers of a step; NaN becomes null in the JSON line."""
+        """Record named numbers of a step.
+
+        Args:
+          step: larger than that of the record before.
+          values: name to number; what is not finite becomes None, null in the file.
+        """
         record = {"step": step}
         for name, value in values.items():
             value = float(value)
             record[name] = value if math.isfinite(value) else None
         self.records.append(record)
         if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
+            self._file.write(_line(len(self.records) - 1, record))
             self._file.flush()
             for name, value in values.items():
                 # tensorboardX complains of every undefined number.
@@ -57,14 +66,29 @@ class MetricWriter:
             self._events.close()
 
 
+def _line(index: int, record: dict) -> str:
+    """A record as it stands in the file, ``index`` lines below the first."""
+    return json.dumps(record if index else {"format": FORMAT, **record}) + "\n"
+
+
 def read_records(path: pathlib.Path) -> list[dict]:
-    """The records of a ``metrics.jsonl``; a last line cut off by a kill is dropped."""
+    """The records of a ``metrics.jsonl``.
+
+    Args:
+      path: of the file; a last line cut off by a kill is dropped.
+
+    Raises:
+      UserError: a later version wrote it.
+    """
     records = []
     for line in path.read_text().splitlines():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
             break
+    if records:
+        check_format(path, records[0])
+        records[0].pop("format", None)
     return records
 
 
@@ -92,7 +116,12 @@ class Progress:
             )
 
     def update(self, step: int, status: str) -> None:
-        """Show that ``step`` steps are done; ``status`` is a short text."""
+        """Show that steps are done.
+
+        Args:
+          step: how many in all.
+          status: a short text.
+        """
         advance, self._step = step - self._step, step
         if self._bar is not None:
             self._bar.set_postfix_str(status, refresh=False)
@@ -117,6 +146,11 @@ class Progress:
         rate = (self._step - self._first_step) / max(now - self._start, 1e-9)
         left = (self._num_steps - self._step) / rate
         return f"  {rate:,.3g} steps/s  {left:.0f} s left"
+
+    def explain(self, why: str) -> None:
+        """Say after `close` why the run ended before its last step."""
+        if self._enabled:
+            print(f"step {self._step}/{self._num_steps}  {why}", file=sys.stderr)
 
     def close(self) -> None:
         """Leave the terminal in order."""

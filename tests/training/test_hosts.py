@@ -1,65 +1,99 @@
 """Two processes on the loopback train what one process trains."""
 
-import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from hierjax import training
 from hierjax.errors import UserError
+from tests.training import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def start(workdir, *arguments):
-    devices = 2 if arguments else 4
-    command = f"""
+TRAIN = """
 import jax
-jax.config.update("jax_num_cpu_devices", {devices})
-from experiments import command_line, train
+jax.config.update("jax_num_cpu_devices", 2)
+from experiments import train
+from experiments.cli import command_line
 command_line.run(train.main, train.define_flags)
 """
-    steps = ["--num_steps=30", "--set=eval_every=10", "--batch_size=24"]
-    return subprocess.Popen(
-        [sys.executable, "-c", command, f"--workdir={workdir}", *steps, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+PATIENCE = 3600
+"""Seconds; for machines that are many times slower than those of their authors."""
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def run_two(folder, arguments_of):
+    """What both printed on stdout; if one fails, the other is not waited for."""
+    processes = []
+    for rank in (0, 1):
+        with (
+            (folder / f"out{rank}").open("w") as out,
+            (folder / f"err{rank}").open("w") as err,
+        ):
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, *arguments_of(rank)],
+                    cwd=ROOT,
+                    env=os.environ | {"PYTHONPATH": str(ROOT)},
+                    stdout=out,
+                    stderr=err,
+                )
+            )
+    end = time.monotonic() + PATIENCE
+    try:
+        while None in (codes := [process.poll() for process in processes]):
+            assert time.monotonic() < end and not any(codes), codes
+            time.sleep(0.05)
+        assert codes == [0, 0]
+    except AssertionError:
+        for rank in (0, 1):
+            print((folder / f"err{rank}").read_text()[-3000:])
+        raise
+    finally:
+        for process in processes:
+            process.kill()
+    return [(folder / f"out{rank}").read_text() for rank in (0, 1)]
 
 
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    joined = [f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"]
-    processes = [
-        start(tmp_path / "two", *joined, f"--process_id={rank}") for rank in (0, 1)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert [p.returncode for p in processes] == [0, 0], outputs
-    assert "index.html" in outputs[0][0] and "index.html" not in outputs[1][0]
-    alone = start(tmp_path / "one")
-    output = alone.communicate(timeout=300)
-    assert alone.returncode == 0, output
-
-    two, one = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
-        for name in ("two", "one")
+    port = str(free_port())
+    script = str(pathlib.Path(__file__).with_name("two_hosts.py"))
+    first, second = run_two(
+        tmp_path, lambda rank: [script, port, str(rank), str(tmp_path / "two")]
     )
-    assert [r["step"] for r in two] == [10, 20, 30]
+    # Of the dry run; its batch is that of the printing process.
+    lines = dict(line.split(None, 1) for line in first.splitlines() if "  " in line)
+    assert lines["devices"] == "4" and lines["batch"] == "int32 [2, 6]"
+    assert "inputs" not in second
+    two = training.read_records(tmp_path / "two" / "metrics.jsonl")
+    one = toy.train(num_devices=4).records
+    assert [r["step"] for r in two] == [10, 20, 30, 40]
     for ours, theirs in zip(two, one, strict=True):
         np.testing.assert_allclose(
             list(ours.values()), list(theirs.values()), rtol=1e-3, atol=1e-4
         )
-    assert (tmp_path / "two" / "results.json").exists()
+
+
+def test_the_command_trains_on_two_processes(tmp_path):
+    joined = [f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2"]
+    small = ["--num_steps=4", "--batch_size=24", "--set=num_train=60"]
+    small += ["--set=num_evaluated=40", f"--workdir={tmp_path / 'run'}"]
+    first, second = run_two(
+        tmp_path,
+        lambda rank: ["-c", TRAIN, *joined, *small, f"--process_id={rank}"],
+    )
+    assert "index.html" in first and "index.html" not in second
+    assert (tmp_path / "run" / "results.json").exists()
 
 
 def test_the_three_flags_must_fit_together():

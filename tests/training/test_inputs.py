@@ -57,7 +57,9 @@ def test_sizes_reach_the_embedding(num_devices):
     model = models.ConvNet(4, channels=(3,), size_inform=True, axis_name=training.AXIS)
     result = training.fit(
         model,
-        objectives.classification(TREE, proxy_kind="ema"),
+        objectives.Classification(representatives=objectives.MovingAverage()).build(
+            TREE
+        ),
         dataset(SIZES),
         training.Config(
             num_steps=3,
@@ -77,7 +79,10 @@ def test_sizes_reach_the_embedding(num_devices):
         model, result.state.variables, dataset(SIZES[::-1].copy()).inputs
     )
     assert np.abs(other(np.arange(24)) - embeddings).max() > 1e-3
-    assert set(result.records[-1]) >= {"validation/accuracy", "validation/gamma"}
+    assert set(result.records[-1]) >= {
+        f"validation/accuracy/{TREE.level_names[-1]}/proxies",
+        "validation/gamma/all/proxies",
+    }
     assert result.classifier.scores(embeddings).shape == (24, 3)
 
 

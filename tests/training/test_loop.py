@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import json
 import math
 
@@ -7,75 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierjax import Hierarchy, evaluation, losses, models, objectives
-from hierjax.data import Dataset
+from hierjax import evaluation, models, objectives
 from hierjax.errors import UserError
-from hierjax.training import Config, fit, read_records, restore_best
+from hierjax.training import fit, loop, read_records, restore_best
 from hierjax.training.writer import MetricWriter
-
-TREE = Hierarchy.from_paths(
-    [["air", "flute"], ["air", "horn"], ["string", "harp"], ["string", "viola"]],
-    level_names=["family", "instrument"],
+from tests.training.toy import (
+    CONFIG,
+    DATA,
+    MODEL,
+    RANKS,
+    SELECTION,
+    UNSPLIT,
+    assert_identical,
+    train,
 )
-
-
-def make_data(validation=True):
-    rng = np.random.default_rng(0)
-    classes = np.arange(48) % 4
-    labels = TREE.labels_of(classes)
-    centers = rng.normal(size=(2, 6))[[0, 0, 1, 1]] + rng.normal(size=(4, 6))
-    features = centers[classes] + 0.7 * rng.normal(size=(48, 6))
-    splits = {"train": np.arange(32), "test": np.arange(40, 48)}
-    if validation:
-        splits["validation"] = np.arange(32, 40)
-    return Dataset("toy", features, labels, TREE, splits)
-
-
-DATA, UNSPLIT = make_data(), make_data(validation=False)
-MODEL = models.Linear(3)
-RANKS = objectives.from_loss(losses.rank_based_loss, target="block_edge")
-CONFIG = Config(
-    num_steps=40,
-    batch_size=12,
-    learning_rate=0.1,
-    momentum=0.5,
-    eval_every=10,
-    checkpoint_every=10,
-    patience=0,
-    steps_per_call=5,
-)
-SELECTION = CONFIG.selection
-
-
-def train(workdir=None, data=DATA, num_devices=1, **changes):
-    config = dataclasses.replace(CONFIG, **changes)
-    return fit(MODEL, RANKS, data, config, workdir, num_devices=num_devices)
-
-
-def assert_identical(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Replaces the validation measures by given values, one an evaluation."""
-
-    def play(*values):
-        left = list(values)
-
-        def measures(embed, data, selection, *, classifier):
-            assert classifier is None
-            value = left.pop(0)
-            if isinstance(value, BaseException):
-                raise value
-            return {selection: value}
-
-        monkeypatch.setattr(evaluation, "validation_measures", measures)
-        return left
-
-    return play
 
 
 def test_training_improves_what_it_reports():
@@ -278,6 +224,11 @@ def test_a_loss_that_is_not_finite_names_its_step():
         fit(model, uphill, DATA, config, num_devices=1)
 
 
+def test_the_example():
+    failed, tried = doctest.testmod(loop)
+    assert tried and not failed
+
+
 def test_records_are_json_lines_and_a_torn_one_is_dropped(tmp_path):
     writer = MetricWriter(tmp_path, 0)
     writer.write(5, {"loss": np.float32(0.1), "undefined": math.nan})
@@ -289,19 +240,14 @@ def test_records_are_json_lines_and_a_torn_one_is_dropped(tmp_path):
         {"step": 5, "loss": float(np.float32(0.1)), "undefined": None},
         {"step": 10, "loss": 2.0},
     ]
-    assert lines == expected == writer.records
+    assert lines == [expected[0] | {"format": 2}, expected[1]]
+    assert writer.records == expected
     with path.open("a") as file:
         file.write('{"step": 15, "lo')
     assert read_records(path) == expected
     continued = MetricWriter(tmp_path, 5)
     continued.close()
     assert continued.records == read_records(path) == expected[:1]
-
-
-def test_a_workdir_serves_one_config(tmp_path):
-    train(tmp_path)
-    with pytest.raises(UserError, match=r"learning_rate was 0\.1 and is now 0\.2"):
-        train(tmp_path, learning_rate=0.2)
 
 
 def test_rows_without_any_known_label_are_never_drawn():

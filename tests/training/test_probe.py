@@ -1,3 +1,5 @@
+import doctest
+
 import jax
 import numpy as np
 import pytest
@@ -392,3 +394,8 @@ def test_augmented_features_of_another_shape_are_an_error(digits):
 def test_wrong_settings_are_errors(settings, message):
     with pytest.raises(UserError, match=message):
         ProbeConfig(**settings)
+
+
+def test_the_example():
+    failed, tried = doctest.testmod(probe)
+    assert tried and not failed

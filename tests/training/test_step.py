@@ -8,6 +8,7 @@ import pytest
 
 from hierjax import Hierarchy, losses, models, objectives
 from hierjax.errors import UserError
+from hierjax.options import changed
 from hierjax.training import (
     AXIS,
     Config,
@@ -18,6 +19,7 @@ from hierjax.training import (
     make_train_step,
     replicate,
 )
+from hierjax.training.step import make_embed
 
 ROWS, BATCH = 64, 16
 FEATURES = np.random.default_rng(0).normal(size=(ROWS, 4, 5)).astype(np.float32)
@@ -47,9 +49,13 @@ def jitter(key, example):
 
 
 MLP = models.MLP(3, hidden_sizes=(8,))
-classify = functools.partial(
-    objectives.classification, Hierarchy.from_level_labels(LABELS)
-)
+TREE = Hierarchy.from_level_labels(LABELS)
+
+
+def classify(**chosen):
+    method = changed(objectives.Classification(), chosen)
+    return method.build(TREE, (16, 16, 16, 16))
+
 
 METHODS = {
     "linear ranks": (models.Linear(3), RANKS, None),
@@ -63,33 +69,36 @@ METHODS = {
     "convnet views": (CONVNET, TRIPLETS, jitter),
     "softmax": (
         models.Linear(3, normalize=False),
-        classify(method="softmax", class_counts=(16, 16, 16, 16)),
+        classify(score="softmax", class_priors=True),
         None,
     ),
-    "learned": (MLP, classify(method="normface", scale=3.0), None),
+    "learned": (MLP, classify(score="normface", value=3.0), None),
     "ema dynamic": (
         MLP,
-        classify(
-            method="normface", proxy_kind="ema", ema_decay=0.1, dynamic_scale=True
-        ),
+        classify(score="normface", representatives="ema", decay=0.1, scale="dynamic"),
         None,
     ),
     "mds dynamic": (
         models.Linear(3),
-        classify(proxy_kind="mds", dynamic_scale=True),
+        classify(representatives="mds", scale="dynamic"),
         None,
     ),
 }
 
 
 @functools.lru_cache(maxsize=None)
-def step_of(method, num_devices):
+def step_of(method, num_devices, mapping="pmap"):
     """The step, a fresh start, and the placing of arrays, on so many devices."""
     model, objective, augment = METHODS[method]
     devices = tuple(jax.devices()[:num_devices])
     optimizer = make_optimizer(Config(learning_rate=0.05, momentum=0.5))
     step = make_train_step(
-        model, objective, optimizer.update, augment=augment, devices=devices
+        model,
+        objective,
+        optimizer.update,
+        augment=augment,
+        devices=devices,
+        mapping=mapping,
     )
     place = functools.partial(replicate, devices=devices)
     state = create_state(model, objective, optimizer, FEATURES[:1], seed=0)
@@ -97,8 +106,8 @@ def step_of(method, num_devices):
     return step, jax.device_get(state), place, data
 
 
-def run(method, num_devices, num_steps, steps_per_call=1):
-    step, state, place, data = step_of(method, num_devices)
+def run(method, num_devices, num_steps, steps_per_call=1, mapping="pmap"):
+    step, state, place, data = step_of(method, num_devices, mapping)
     state, all_metrics = place(state), []
     for first in range(0, num_steps, steps_per_call):
         rows = BATCHES[first : first + steps_per_call]
@@ -147,6 +156,38 @@ def test_one_and_four_devices_train_alike(method):
         assert_close(jax.device_get(one), jax.device_get(four), tolerance)
         assert_close(one_metrics, four_metrics, tolerance)
     assert one_metrics["loss"][-5:].mean() < one_metrics["loss"][:5].mean()
+
+
+# Rows and pairs, BatchNorm and views, an average and a scale without gradient.
+@pytest.mark.parametrize("method", ["linear ranks", "convnet views", "ema dynamic"])
+def test_both_mappings_give_the_same_bits(method):
+    one, one_metrics = run(method, 4, 3)
+    other, other_metrics = run(method, 4, 3, mapping="shard_map")
+    pairs = zip(
+        jax.tree.leaves((one, one_metrics)),
+        jax.tree.leaves((other, other_metrics)),
+        strict=True,
+    )
+    for x, y in pairs:
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+    for leaf in jax.tree.leaves(other):
+        assert leaf.sharding.is_fully_replicated and len(leaf.addressable_shards) == 4
+
+
+def test_many_steps_and_embeddings_have_both_mappings_too():
+    results = []
+    for mapping in ("pmap", "shard_map"):
+        state, metrics = run("linear ranks", 4, 5, steps_per_call=5, mapping=mapping)
+        model, devices = METHODS["linear ranks"][0], tuple(jax.devices()[:4])
+        embed = make_embed(model, devices=devices, mapping=mapping)
+        place = functools.partial(replicate, devices=devices)
+        arguments = place((state.variables, FEATURES, jax.random.key(0)))
+        found = embed(*arguments, np.arange(12, dtype=np.int32).reshape(4, 3))
+        assert found.shape == (4, 3, 3)
+        results.append(jax.device_get((state, metrics, found)))
+    assert_close(*results, 0)
+    with pytest.raises(UserError, match="mapping must be one of pmap, shard_map, got"):
+        make_embed(model, mapping="vmap")
 
 
 def test_steps_in_one_call_equal_single_calls():
@@ -203,6 +244,7 @@ def test_equal_arguments_give_the_same_function():
             make_optimizer(Config(learning_rate=rate, momentum=0.5)).update,
             augment=None,
             devices=devices,
+            mapping="pmap",
         )
         for rate in (0.05, 0.05, 0.7)
     }
