@@ -6,15 +6,12 @@ commands, their flags, presets, data sets and the fields of ``--set``; everythin
 is completed as before. Make the file again after an update.
 """
 
-import dataclasses
-import importlib
-import pkgutil
-
-import experiments
-from experiments.cli import command_line, help_text
+from experiments.cli import command_line, commands, help_text
 from experiments.papers import PRESETS
-from experiments.settings.experiment import OWN_FILES, Experiment
-from hierjax import data
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import OWN_FILES
+from hierjax import data, options
+from hierjax.objectives import Method
 
 _SCRIPT = """\
 _hierjax() {{
@@ -64,12 +61,12 @@ def main() -> None:
 
 def script() -> str:
     """The completion of all commands, for bash."""
-    flags_of = {command: _flags_of(command) for command in commands()}
+    flags_of = {command: _flags_of(command) for command in commands.names()}
     return _SCRIPT.format(
         commands=" ".join(f"experiments.{command}" for command in flags_of),
         presets=" ".join(PRESETS),
         datasets=" ".join(sorted({*data.LOADERS, *OWN_FILES})),
-        fields=" ".join(f"{field.name}=" for field in dataclasses.fields(Experiment)),
+        fields=" ".join(f"{key}=" for key in _keys()),
         cases="\n".join(
             _CASE.format(command=command, flags=" ".join(names))
             for command, names in flags_of.items()
@@ -77,20 +74,16 @@ def script() -> str:
     )
 
 
-def commands() -> list[str]:
-    """Modules of `experiments` that are commands: they define flags and have a main."""
-    names = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    loaded = {name: importlib.import_module(f"experiments.{name}") for name in names}
-    return [
-        name
-        for name, module in loaded.items()
-        if hasattr(module, "define_flags") and hasattr(module, "main")
-    ]
+def _keys() -> list[str]:
+    """What ``--set`` takes: fields of an experiment, and options of all methods."""
+    kinds = Method.kinds.values()
+    found = [Experiment(), *(kind() for kind in kinds)]
+    return list(dict.fromkeys(key for each in found for key, _ in options.flat(each)))
 
 
 def _flags_of(command: str) -> list[str]:
     """The flags of a command as they are typed, with ``=`` where a value follows."""
-    module = importlib.import_module(f"experiments.{command}")
+    module = commands.module_of(command)
     return [
         f"--{name}" if flag.flag_type() == "bool" else f"--{name}="
         for name, flag in help_text.flags_of(module).items()

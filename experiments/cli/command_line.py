@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from experiments import report
 from experiments.cli import help_text
 from experiments.papers import (
     OWN_DATA_DEFAULT,
@@ -18,8 +19,9 @@ from experiments.papers import (
     own_data,
 )
 from experiments.settings.adapting import adapt
-from experiments.settings.experiment import OWN_FILES, Experiment
-from hierjax import data
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import OWN_FILES
+from hierjax import data, options
 from hierjax.errors import UserError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -32,7 +34,16 @@ _OF_A_LAUNCH = (
     "num_processes",
     "process_id",
 )
-_DATA = ("dataset", "label_fields", "image_size", *_PATHS)
+_READING = (
+    "label_fields",
+    "image_size",
+    "parents",
+    "edge_order",
+    "missing_as_names",
+    "skip_unreadable",
+    "pixel_max",
+)
+_DATA = ("dataset", *_READING, *_PATHS)
 _OVERRIDES = ("seed", "num_steps", "batch_size", "learning_rate", *_DATA)
 
 
@@ -73,6 +84,29 @@ def define_data_flags() -> None:
     flags.DEFINE_integer(
         "image_size", None, "Side of images, or mel bands, read from files."
     )
+    flags.DEFINE_enum(
+        "parents",
+        None,
+        ["error", "first", "deepest", "shallowest"],
+        "Nodes of several parents in --hierarchy: which one they keep.",
+    )
+    flags.DEFINE_enum(
+        "edge_order",
+        None,
+        ["parent_child", "child_parent"],
+        "Pairs in --hierarchy: what is first; by the header if not given.",
+    )
+    flags.DEFINE_bool(
+        "missing_as_names",
+        None,
+        "Take NA, nan, None, ... for names of labels, not for unknown.",
+    )
+    flags.DEFINE_bool(
+        "skip_unreadable", None, "Leave out files that cannot be read, and count them."
+    )
+    flags.DEFINE_integer(
+        "pixel_max", None, "White in images of more than 8 bits; 0: by the files."
+    )
 
 
 def define_host_flags() -> None:
@@ -84,6 +118,16 @@ def define_host_flags() -> None:
     )
     flags.DEFINE_integer("num_processes", None, "Processes of the run.")
     flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+
+
+def define_report_flag() -> None:
+    """How much of a report is written."""
+    flags.DEFINE_enum(
+        "report",
+        report.KINDS[0],
+        list(report.KINDS),
+        "Report to write: the whole page, tables and pictures alone, or nothing.",
+    )
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -100,11 +144,7 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     values = flags.FLAGS
     name = values.experiment
     overrides = _given(_OVERRIDES)
-    for text in values.set:
-        key, value = _parse_setting(text)
-        if key in overrides:
-            raise UserError(f"--set {text}: {key} is given twice")
-        overrides[key] = value
+    typed = _settings(overrides)
     if name not in PRESETS:
         raise UserError(
             f"--experiment: unknown preset {name!r}, did you mean "
@@ -117,23 +157,28 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     if not values["experiment"].present and kind in own_data.KINDS:
         name = OWN_DATA_DEFAULT.format(kind=kind)
         print(f"experiment: {name}")
-    preset = PRESETS[name].experiment
+    preset = start = PRESETS[name].experiment
     if kind != own_data.kind_of(preset.dataset):
         adapted = fields_on_other_data(name, dataset)
-        preset = dataclasses.replace(preset, **adapted)
-        for key in sorted(adapted.keys() - overrides.keys()):
+        start = dataclasses.replace(preset, **adapted)
+        for key in sorted(adapted.keys() - overrides.keys() - typed.keys()):
             print(f"for {dataset}: {key} = {adapted[key]!r}")
     if dataset != preset.dataset:
         overrides["dataset"] = dataset
     _check_data_path(overrides, dataset)
     _make_absolute(overrides)
-    experiment = dataclasses.replace(preset, **overrides)
-    for key, value in overrides.items():
-        print(f"override: {key} = {getattr(experiment, key)!r}")
-        if value != getattr(preset, key):
+    experiment = _changed(start, overrides, typed)
+    plain, before = dict(options.flat(experiment)), dict(options.flat(start))
+    given = [options.path(experiment, key) for key in (*overrides, *typed)]
+    if twice := [key for key in given if given.count(key) > 1]:
+        raise UserError(f"--set: {twice[0]} is given twice")
+    for key in given:
+        value = plain[key]
+        print(f"override: {key} = {value!r}")
+        if value != before.get(key):
             shown = pathlib.Path(value).name if key in _PATHS else value
             name += f",{key}={shown}"
-    return name, adapt(experiment, overrides)
+    return name, adapt(experiment, given)
 
 
 def data_from_flags() -> Experiment:
@@ -186,28 +231,29 @@ def _dataset_of_path(path: str | None, preset: str) -> str:
     return kinds[place.suffix.lower()]
 
 
-def _parse_setting(text: str) -> tuple[str, object]:
-    """``key=value`` with the value in the field's type."""
-    key, equals, value = text.partition("=")
-    fields = {field.name: field.type for field in dataclasses.fields(Experiment)}
-    if not equals:
-        raise UserError(f"--set {text}: expected key=value")
-    if key not in fields:
-        raise UserError(
-            f"--set {text}: no field {key!r}, did you mean "
-            f"{nearest(key, list(fields))!r}?"
-        )
-    kind = fields[key]
-    if kind is bool:
-        if value.lower() not in ("true", "false"):
-            raise UserError(f"--set {text}: {key} takes true or false")
-        return key, value.lower() == "true"
+def _settings(overrides: dict) -> dict[str, options.Text]:
+    """What ``--set`` says, by key; the values are still to be read."""
+    typed = {}
+    for text in flags.FLAGS.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: expected key=value")
+        if key in overrides or key in typed:
+            raise UserError(f"--set {text}: {key} is given twice")
+        typed[key] = options.Text(value)
+    return typed
+
+
+def _changed(
+    start: Experiment, overrides: dict, typed: dict[str, options.Text]
+) -> Experiment:
     try:
-        return key, kind(value)
-    except ValueError:
-        raise UserError(
-            f"--set {text}: {key} takes a value of type {kind.__name__}"
-        ) from None
+        return options.changed(start, overrides | typed)
+    except UserError as error:
+        if not typed:
+            raise
+        said = " ".join(f"--set {key}={value}" for key, value in typed.items())
+        raise UserError(f"{said}: {error}") from None
 
 
 def explicit_flags() -> str:

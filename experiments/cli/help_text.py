@@ -8,6 +8,8 @@ from types import ModuleType
 
 from absl import flags
 
+from hierjax.objectives import Method
+
 _GROUPS = {
     "What to train": ("experiment", "list", "set"),
     "Data": (
@@ -17,9 +19,14 @@ _GROUPS = {
         "hierarchy",
         "label_fields",
         "image_size",
+        "parents",
+        "edge_order",
+        "missing_as_names",
+        "skip_unreadable",
+        "pixel_max",
     ),
     "How": ("num_steps", "batch_size", "learning_rate", "seed"),
-    "Where": ("workdir", "num_devices", "dry_run"),
+    "Where": ("workdir", "num_devices", "dry_run", "report"),
     "Several hosts": ("coordinator_address", "num_processes", "process_id"),
 }
 ASKING = ("--help", "-help", "-h", "-?", "--helpshort")
@@ -72,6 +79,12 @@ def render(command: ModuleType, *, width: int | None = None) -> str:
     for title, members in in_groups(own_flags()).items():
         entries = [_entry(flag, width) for flag in members]
         blocks.append("\n".join([f"{title}:", *entries]))
+    if "set" in own_flags():
+        entries = [
+            _in_columns(f"  {name}", kind.summary(), width)
+            for name, kind in Method.kinds.items()
+        ]
+        blocks.append("\n".join(["Methods, --set method=NAME:", *entries]))
     blocks.append(
         "--flagfile=F reads flags from a file; --helpfull lists the flags of all "
         "libraries too."
@@ -93,13 +106,15 @@ def _entry(flag: flags.Flag, width: int) -> str:
         text = f"{said} One of {', '.join(flag.parser.enum_values)}."
     if flag.default not in (None, False, "", []):
         text += f" Default {str(flag.default_as_str).strip(chr(39))}."
+    return _in_columns(f"  {name}", text, width)
+
+
+def _in_columns(first: str, text: str, width: int) -> str:
     body = textwrap.wrap(
         text, width - _COLUMN, break_long_words=False, break_on_hyphens=False
     )
-    if len(name) + 4 <= _COLUMN:
-        first = f"  {name}".ljust(_COLUMN) + body.pop(0)
-    else:
-        first = f"  {name}"
+    if len(first) + 2 <= _COLUMN:
+        first = first.ljust(_COLUMN) + body.pop(0)
     return "\n".join([first, *(" " * _COLUMN + line for line in body)])
 
 

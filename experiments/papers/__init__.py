@@ -1,6 +1,4 @@
-"""Named experiments: every row of every table, and the quick start."""
-
-import dataclasses
+"""Named experiments and tables: a module a paper, every row of every table a preset."""
 
 from experiments.papers import (
     class_hierarchies,
@@ -8,40 +6,37 @@ from experiments.papers import (
     own_data,
     rank_based,
 )
-from experiments.settings.experiment import Experiment
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """An experiment with the line that describes it in ``--list``."""
-
-    experiment: Experiment
-    summary: str
-
+from experiments.settings.presets import Preset
 
 QUICKSTART = "quickstart"
 OWN_DATA_DEFAULT = "class_hierarchies/{kind}/proxydr"
 """Where only own data are named; `BUILD_NOTES.md` has the measurements."""
 
+_PAPERS = {
+    "rank_based": rank_based,
+    "class_hierarchies": class_hierarchies,
+    "hierarchical_contrastive": hierarchical_contrastive,
+}
+
+PRESETS: dict[str, Preset] = {}
+"""All presets by name: those of the papers, for every method that is declared."""
+
+
+def refresh() -> None:
+    """Give presets to methods that were declared since this module was loaded."""
+    summary = "RbL on the shipped gm_notes, in under a minute"
+    PRESETS.setdefault(QUICKSTART, Preset(rank_based.quickstart(), summary))
+    for paper in _PAPERS.values():
+        for name, experiment, summary in paper.presets():
+            PRESETS.setdefault(name, Preset(experiment, summary))
+
+
+refresh()
+
 
 def fields_on_other_data(name: str, dataset: str) -> dict:
     """Fields of a preset that change with the data set it is moved to."""
-    kind = own_data.kind_of(dataset)
-    if name.startswith("class_hierarchies/"):
-        return class_hierarchies.fields_of_data(kind)
-    if name.startswith("hierarchical_contrastive/"):
-        return hierarchical_contrastive.fields_of_data(kind)
-    return rank_based.fields_of_data(kind)
-
-
-PRESETS: dict[str, Preset] = {
-    QUICKSTART: Preset(
-        rank_based.quickstart(), "RbL on the shipped gm_notes, in under a minute"
-    )
-}
-for _name, _experiment, _summary in (
-    *rank_based.presets(),
-    *class_hierarchies.presets(),
-    *hierarchical_contrastive.presets(),
-):
-    PRESETS[_name] = Preset(_experiment, _summary)
+    family = name.partition("/")[0]
+    if family not in _PAPERS:
+        family = PRESETS[name].experiment.method.family
+    return _PAPERS[family].fields_of_data(own_data.kind_of(dataset))

@@ -2,14 +2,30 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from experiments.settings.experiment import Experiment
+from experiments.settings.presets import make_experiment
 from hierjax.errors import UserError
 
 SCALES = ("cpu", "paper")
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What others report for the rows of one block.
+
+    Attributes:
+      source: where the numbers are from, as printed under the table.
+      measures: what they are of, as in `columns.Column`.
+      rows: the numbers of each row, in the order of the measures.
+    """
+
+    source: str = ""
+    measures: tuple[str, ...] = ()
+    rows: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +41,7 @@ class Block:
         tuned number of steps. Otherwise they stop early on validation.
       tuned_on: block whose tuning is used, where this one has no validation of its
         own kind.
-      published: the published numbers for it, by row.
+      published: the published numbers for it, with their source.
       note: printed under the block.
       strata: gives a number for every row of the data, such as its pitch; the finest
         k-NN accuracy is then also reported by it.
@@ -42,7 +58,7 @@ class Block:
     seeds: int = 5
     refit: bool = True
     tuned_on: "Block | None" = None
-    published: dict = dataclasses.field(default_factory=dict)
+    published: Published = Published()
     note: str = ""
     strata: Callable[[], np.ndarray] | None = None
     scales: dict[str, dict] = dataclasses.field(default_factory=dict)
@@ -61,6 +77,9 @@ class Row:
       grid: the trials, each a dict of fields; of an untrained row a single empty one.
       against: rows that it is compared with seed by seed, in tables of classes.
       seeds: number of seeds by data set, where it is not the block's.
+      selections: further measures on validation that its trials and steps are selected
+        by, each a row of the table too: the end of that row's name to the measure, such
+        as ``{'nn': 'nn/average'}``.
     """
 
     name: str
@@ -68,6 +87,40 @@ class Row:
     grid: tuple[dict, ...]
     against: tuple[str, ...] = ()
     seeds: dict[str, int] = dataclasses.field(default_factory=dict)
+    selections: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def selected(self) -> tuple["Row", ...]:
+        """The row, and one for each of its further selections."""
+        alone = dataclasses.replace(self, selections={})
+        others = (
+            dataclasses.replace(
+                alone,
+                name=f"{self.name}_{end}",
+                fields=self.fields | {"selection": measure},
+                against=(),
+            )
+            for end, measure in self.selections.items()
+        )
+        return (alone, *others)
+
+    def narrowed(self, names: Collection[str]) -> tuple["Row", ...]:
+        """What some of the rows in `selected` are selected from.
+
+        Args:
+          names: of those that are wanted, others are of no effect.
+
+        Returns:
+          The row with the selections that are wanted; without it those that are, each a
+          row; nothing if none is.
+        """
+        if self.name not in names:
+            return tuple(row for row in self.selected() if row.name in names)
+        kept = {
+            end: measure
+            for end, measure in self.selections.items()
+            if f"{self.name}_{end}" in names
+        }
+        return (dataclasses.replace(self, selections=kept),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +151,10 @@ class Table:
     needed_accuracy: float = 0.0
     note: str = ""
 
+    def shown_rows(self) -> tuple[Row, ...]:
+        """The rows with all their selections, each a row of its own."""
+        return tuple(shown for row in self.rows for shown in row.selected())
+
 
 def make_grid(**choices: tuple) -> tuple[dict, ...]:
     """All combinations of the choices; trained rows must have the same number."""
@@ -108,16 +165,14 @@ def make_grid(**choices: tuple) -> tuple[dict, ...]:
 def scaled_experiment(block: Block, row: Row, scale: str, data_dir: str) -> Experiment:
     """The experiment of a cell before tuning."""
     try:
-        return Experiment(
-            **{
-                "data_dir": data_dir,
-                **block.scales[scale],
-                **row.fields,
-                **block.fields,
-                **block.row_fields.get(row.name, {}),
-            }
+        return make_experiment(
+            {"data_dir": data_dir},
+            block.scales[scale],
+            row.fields,
+            block.fields,
+            block.row_fields.get(row.name, {}),
         )
-    except TypeError as error:
+    except UserError as error:
         raise UserError(f"{block.name}/{row.name}: {error}") from None
 
 
@@ -140,4 +195,4 @@ def cell_seeds(block: Block, row: Row) -> list[int]:
 def cell_rows(block: Block, table: Table, scale: str) -> list[Row]:
     """The rows of a table that are run on a block."""
     names = block.rows.get(scale)
-    return [row for row in table.rows if names is None or row.name in names]
+    return [row for row in table.shown_rows() if names is None or row.name in names]

@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from experiments.settings.experiment import AUTO, Experiment, load_data
+from experiments.settings.experiment import AUTO, Experiment
+from experiments.settings.loading import load_data
 from hierjax import data, evaluation
 
 _OPEN = ("model", "augment")
