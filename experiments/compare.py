@@ -3,7 +3,6 @@
 import pathlib
 import re
 
-import numpy as np
 from absl import flags
 
 from experiments.cli import command_line
@@ -15,11 +14,11 @@ from experiments.report.comparison import (
     difference,
     differing_fields,
     load_run,
-    term_key,
     warnings,
 )
 from experiments.report.document import Bullets, Heading, Paragraph, Part, Table
-from experiments.report.glossary import FIRST
+from experiments.report.glossary import FIRST, term_of
+from experiments.report.values import with_interval
 from hierjax.errors import UserError
 
 _NOTE = (
@@ -27,6 +26,8 @@ _NOTE = (
     "paired intervals, query by query; each is at 95 %, so that among many measures "
     "some are marked by chance, and other seeds may order the runs otherwise."
 )
+
+_ENDS = ("value", "low", "high")
 
 
 def define_flags() -> None:
@@ -70,7 +71,7 @@ def main(workdirs: list[str]) -> None:
     first = {
         measure: leader
         for measure, leader in leaders.items()
-        if term_key(measure) in FIRST and not measure.endswith("/means")
+        if term_of(measure)[0] in FIRST and not measure.endswith("/means")
     }
     shown = leaders if values.measures else first
     print(document.markdown(_parts(runs, shown)))
@@ -96,23 +97,8 @@ def _chosen_measures(runs: list[Run], pattern: str) -> list[str]:
 
 
 def _cell(entry: dict | None, is_best: bool) -> str:
-    text = _with_interval(**entry) if entry else "-"
+    text = with_interval(entry)
     return f"**{text}**" if is_best else text
-
-
-def _with_interval(
-    value: float | None,
-    low: float | None = None,
-    high: float | None = None,
-    sign: str = "",
-) -> str:
-    """A value with its interval, '-' where undefined."""
-    if value is None or np.isnan(value):
-        return "-"
-    text = f"{value:{sign}.3f}"
-    if low is not None and not np.isnan(low):
-        text += f" [{low:.3f}, {high:.3f}]"
-    return text
 
 
 def _differences(runs: list[Run], measures: list[str]) -> Table | None:
@@ -120,11 +106,8 @@ def _differences(runs: list[Run], measures: list[str]) -> Table | None:
     lines = []
     for measure in measures:
         found = [difference(runs[0], run, measure) for run in runs[1:]]
-        if any(interval is not None for interval in found):
-            cells = [
-                _with_interval(*interval, sign="+") if interval else "-"
-                for interval in found
-            ]
+        if any(entry is not None for entry in found):
+            cells = [with_interval(entry, sign="+") for entry in found]
             lines.append([measure, *cells])
     headings = [f"{run.name} - {runs[0].name}" for run in runs[1:]]
     return Table(["difference", *headings], lines) if lines else None
@@ -155,18 +138,15 @@ def _parts(runs: list[Run], leaders: dict[str, int | None]) -> list[Part]:
 
 
 def _comma_separated(runs: list[Run], leaders: dict[str, int | None]) -> str:
-    header = ["measure", "run", "value", "low", "high", "best"]
+    header = ["measure", "run", *_ENDS, "best"]
     header += [f"difference{end}" for end in ("", "_low", "_high")]
     lines = []
     for measure, leader in leaders.items():
         for k, run in enumerate(runs):
-            entry = run.measures.get(measure, {})
-            values = [entry.get(key) for key in ("value", "low", "high")]
             found = difference(runs[0], run, measure) if k else None
-            lines.append(
-                [measure, run.name, *values, int(leader == k)]
-                + (list(found) if found else [None] * 3)
-            )
+            entry, against = run.measures.get(measure, {}), found or {}
+            line = [measure, run.name, *map(entry.get, _ENDS), int(leader == k)]
+            lines.append([*line, *map(against.get, _ENDS)])
     return document.comma_separated(header, lines)
 
 

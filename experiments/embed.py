@@ -9,7 +9,7 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.runs import new_data
 from experiments.runs.workdir import read_experiment
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from hierjax.errors import UserError
 
 
@@ -23,6 +23,9 @@ def define_flags() -> None:
         "files. Default: the data of the run.",
     )
     flags.DEFINE_string("out", None, "The .npz to write; default W/embeddings.npz.")
+    flags.DEFINE_bool(
+        "skip_unreadable", False, "Leave out files that cannot be read, and count them."
+    )
     flags.DEFINE_float(
         "threshold",
         0.5,
@@ -42,7 +45,14 @@ def main() -> None:
     if not 0 <= values.threshold <= 1:
         raise UserError(f"--threshold must be in 0..1, got {values.threshold}")
     if values.data_path:
-        rows = new_data.read(pathlib.Path(values.data_path), model)
+        # A copy of the folder `model` alone does not tell.
+        is_run = (workdir / "config.json").exists()
+        rows = new_data.read(
+            pathlib.Path(values.data_path),
+            model,
+            skip_unreadable=values.skip_unreadable,
+            pixel_max=read_experiment(workdir).pixel_max if is_run else 0,
+        )
     else:
         rows = new_data.of_dataset(load_data(read_experiment(workdir)), model)
     embeddings = rows.embeddings
@@ -68,7 +78,7 @@ def main() -> None:
             table = csv.writer(file)
             table.writerow(["name", "path", "confidence"])
             for name, path, value in zip(rows.names, paths, sure[:, 0], strict=True):
-                table.writerow([name, path, f"{value:.4f}"])
+                table.writerow([_as_text(name), _as_text(path), f"{value:.4f}"])
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error.strerror}") from None
     print(f"{len(embeddings)} rows of {embeddings.shape[1]} dimensions in {out}")
@@ -76,6 +86,11 @@ def main() -> None:
     print(
         f"their names, nearest nodes and confidences also in {out.with_suffix('.csv')}"
     )
+
+
+def _as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _print_depths(model, depth: np.ndarray, threshold: float) -> None:

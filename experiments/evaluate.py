@@ -4,8 +4,10 @@ import pathlib
 
 from absl import flags
 
+from experiments import report
 from experiments.cli import command_line
 from experiments.runs import measuring
+from hierjax import training
 from hierjax.errors import UserError
 
 
@@ -17,16 +19,18 @@ def define_flags() -> None:
         False,
         "Train linear probes on augmented inputs; contrastive runs only.",
     )
+    command_line.define_report_flag()
 
 
 def main() -> None:
     """Write ``results.json`` and the report of a run."""
-    if not flags.FLAGS.workdir:
+    values = flags.FLAGS
+    if not values.workdir:
         raise UserError("--workdir is missing: the folder of a run")
-    measuring.evaluate(
-        pathlib.Path(flags.FLAGS.workdir),
-        augmented_probe=flags.FLAGS.augmented_probe,
-    )
+    workdir = pathlib.Path(values.workdir)
+    findings = measuring.evaluate(workdir, augmented_probe=values.augmented_probe)
+    if training.hosts.is_main():
+        report.present(workdir, findings, values.report)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from absl import flags
 
 from experiments.cli import command_line
 from experiments.report.points import label_path, row_name
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from hierjax import data
 from hierjax.data.inspection import Inspection, Level, Node, inspect
 
@@ -30,7 +30,7 @@ def main() -> None:
     """Print what the data flags name, warnings, and the command that trains on it."""
     experiment = command_line.data_from_flags()
     dataset = load_data(dataclasses.replace(experiment, standardize=False))
-    print(render(dataset, inspect(dataset)))
+    print(printable(render(dataset, inspect(dataset))))
     given = command_line.explicit_flags().split("\n")
     print(f"\nnext:\n{shlex.join(['python', '-m', 'experiments.train', *given[:-1]])}")
 
@@ -52,6 +52,16 @@ def render(dataset: data.Dataset, found: Inspection) -> str:
         else "no warnings"
     )
     return "\n\n".join(parts)
+
+
+def printable(text: str) -> str:
+    """Lines of text with everything that a terminal would obey written out."""
+    return "".join(
+        mark
+        if mark == "\n" or mark.isprintable()
+        else mark.encode("unicode_escape").decode()
+        for mark in text
+    )
 
 
 def _summary(dataset: data.Dataset, found: Inspection) -> str:
@@ -158,6 +168,12 @@ def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
         yield (
             f"groups ({dataset.unit_name}) that lie in several splits: "
             f"{found.shared_groups}; measures may be too good"
+        )
+    if found.alike:
+        yield (
+            f"nodes of one parent that are called alike, kept apart: {len(found.alike)}"
+            f", such as {' and '.join(map('/'.join, found.alike[0]))}; write them the "
+            "same if they are one"
         )
     for classes, what in (
         (found.empty_classes, "without rows, which stay in the tree"),

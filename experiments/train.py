@@ -4,6 +4,7 @@ import pathlib
 
 from absl import flags
 
+from experiments import report
 from experiments.cli import command_line
 from experiments.papers import PRESETS
 from experiments.runs import dry_run, measuring
@@ -14,6 +15,7 @@ def define_flags() -> None:
     """Flags of this command, shown by ``--help``."""
     command_line.define_experiment_flags()
     command_line.define_host_flags()
+    command_line.define_report_flag()
     flags.adopt_module_key_flags(command_line)
 
 
@@ -34,12 +36,14 @@ def main() -> None:
         dry_run.dry_run(experiment, num_devices=values.num_devices)
         return
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
-    measuring.train(
+    findings = measuring.train(
         experiment,
         workdir,
         command_line.explicit_flags(),
         num_devices=values.num_devices,
     )
+    if training.hosts.is_main():
+        report.present(workdir, findings, values.report)
 
 
 if __name__ == "__main__":

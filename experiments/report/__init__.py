@@ -6,13 +6,16 @@ import pathlib
 import numpy as np
 
 from experiments.report import page
-from experiments.report.findings import Findings
 from experiments.report.summary import summarize_run
 from experiments.report.tables import render
+from experiments.runs.findings import Findings
 from hierjax import metrics, plotting
 from hierjax.data import Dataset
 
-__all__ = ["Findings", "summarize_run", "write"]
+__all__ = ["KINDS", "present", "summarize_run", "write"]
+
+KINDS = ("page", "pictures", "none")
+"""How much of a report: all of it, all but the page, nothing."""
 
 
 def write_trees(
@@ -34,22 +37,44 @@ def write_trees(
         (folder / f"{kind}_{method}.nwk").write_text(tree.to_newick(names) + "\n")
 
 
-def write(folder: pathlib.Path, findings: Findings) -> None:
-    """Write ``report.md``, ``index.html`` and the pictures of a run.
+def present(workdir: pathlib.Path, findings: Findings, kind: str) -> None:
+    """Write the report of a run and print its summary.
 
     Args:
-      folder: ``report`` in the run's workdir; made where it is not there.
+      workdir: of the run; the report goes to the folder ``report`` in it.
+      findings: of the run.
+      kind: one of `KINDS`.
+    """
+    folder = workdir / "report"
+    if kind != "none":
+        write(folder, findings, with_page=kind == "page")
+    print(f"\n{summarize_run(findings.results)}\n")
+    if kind == "page":
+        page_path = folder / "index.html"
+        print(
+            f"all measures, a map, the worst mistakes (open in a browser): {page_path}"
+        )
+
+
+def write(folder: pathlib.Path, findings: Findings, *, with_page: bool = True) -> None:
+    """Write ``report.md``, the pictures of a run, its trees and ``index.html``.
+
+    Args:
+      folder: made where it is not there.
       findings: what to write.
+      with_page: write the page too.
     """
     folder.mkdir(exist_ok=True)
-    (folder / "report.md").write_text(render(findings.results) + "\n")
+    (folder / "report.md").write_text(render(findings.results))
     for kind, vectors in findings.representatives.items():
         write_trees(folder, kind, vectors, findings.dataset)
     drawn = []
     for name, figure in figures(findings).items():
         figure.savefig(folder / f"{name}.png", dpi=150)
         drawn.append(name)
-    (folder / "index.html").write_text(page.render(folder, findings, drawn), "utf-8")
+    if with_page:
+        text = page.render(folder, findings, drawn)
+        (folder / "index.html").write_text(text, "utf-8")
 
 
 def figures(findings: Findings) -> dict:

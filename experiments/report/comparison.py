@@ -7,13 +7,22 @@ import pathlib
 import numpy as np
 
 from experiments.report.glossary import HIGHER, TERMS, term_of
+from experiments.report.values import side_of_zero
 from experiments.runs.files import PER_QUERY, read_json
-from hierjax import evaluation, metrics, training
+from experiments.runs.former_names import (
+    CLASSES,
+    NEIGHBORS,
+    PROBES,
+    current_name,
+    current_results,
+)
+from experiments.runs.workdir import read_experiment
+from hierjax import evaluation, metrics, options, training
 from hierjax.data.reading.archives import read_arrays
 from hierjax.errors import UserError
 
 _OF_THE_RUN = ("learned", "untrained", "input")
-_OTHER_PARTS = ("probes", "classes")
+_OTHER_PARTS = (PROBES, CLASSES)
 _DATA_FIELDS = ("dataset", "data_path", "hierarchy", "protocol", "fold")
 _SAME_QUERIES = ("rows", "units", "labels")
 _NUM_RESAMPLES = 2000
@@ -25,10 +34,10 @@ class Run:
 
     Attributes:
       name: what it is called in tables.
-      config: content of ``config.json``.
+      config: every field of its experiment, see `hierjax.options.flat`.
       results: content of ``results.json``.
       measures: name to value and interval: those of the learned embedding, or of the
-        input where nothing was learned, and ``probes/...`` and ``classes/...``.
+        input where nothing was learned, of the frozen encoder and of the classes.
       per_query: names of `measures` to ``[Q]``, and ``rows``, ``units`` and ``labels``
         of the queries; empty where the run kept none.
       records: of the training, possibly none.
@@ -60,33 +69,41 @@ def load_run(workdir: pathlib.Path, name: str) -> Run:
             content[file] = dict(read_json(path))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}; evaluate again") from None
-    results = content["results.json"]
+    results = current_results(content["results.json"])
+    config = dict(options.flat(read_experiment(workdir)))
     main = next((part for part in _OF_THE_RUN if part in results), None)
     if main is None:
         raise UserError(f"{workdir / 'results.json'} holds no measures; evaluate again")
     measures = dict(results[main]["measures"])
     for part in _OTHER_PARTS:
-        found = results.get(part, {}).get("measures", {})
-        measures |= {f"{part}/{measure}": entry for measure, entry in found.items()}
+        measures |= results.get(part, {}).get("measures", {})
     curves = workdir / "metrics.jsonl"
     return Run(
         name,
-        content["config.json"],
+        config,
         results,
         measures,
-        _read_per_query(workdir / PER_QUERY, main),
+        _read_per_query(workdir / PER_QUERY, main, list(results["most_frequent"])),
         training.read_records(curves) if curves.exists() else [],
     )
 
 
-def _read_per_query(path: pathlib.Path, main: str) -> dict[str, np.ndarray]:
+def _read_per_query(
+    path: pathlib.Path, main: str, levels: list[str]
+) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
         arrays = read_arrays(path)
     except UserError as error:
         raise UserError(f"{error}; evaluate the run again") from None
-    return {key.removeprefix(f"{main}/"): values for key, values in arrays.items()}
+    found = {key: arrays.pop(key) for key in _SAME_QUERIES}
+    sources = {main: NEIGHBORS} | {part: part for part in _OTHER_PARTS}
+    for key, values in arrays.items():
+        part, _, name = key.partition("/")
+        if part in sources:
+            found[current_name(name, levels, sources[part])] = values
+    return found
 
 
 def same_queries(first: Run, second: Run) -> bool:
@@ -131,8 +148,8 @@ def warnings(runs: list[Run]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def difference(first: Run, second: Run, measure: str) -> metrics.Interval | None:
-    """Mean of ``second - first`` over queries with its 95 % bootstrap interval.
+def difference(first: Run, second: Run, measure: str) -> dict | None:
+    """Mean of ``second - first`` over queries, an entry with its bootstrap interval.
 
     Paired: the same queries, drawn together, by units. None where the queries are not
     the same or the measure is no mean over them.
@@ -141,18 +158,18 @@ def difference(first: Run, second: Run, measure: str) -> metrics.Interval | None
         return None
     if measure not in first.per_query or measure not in second.per_query:
         return None
-    return metrics.bootstrap_interval(
-        evaluation.values_of(second.per_query, measure)
-        - evaluation.values_of(first.per_query, measure),
+    value, low, high = metrics.bootstrap_interval(
+        _values_of(second, measure) - _values_of(first, measure),
         units=first.per_query["units"],
         num_resamples=_NUM_RESAMPLES,
     )
+    return {"value": value, "low": low, "high": high}
 
 
-def term_key(measure: str) -> str:
-    """The key of the measure's explanation."""
-    part, _, rest = measure.partition("/")
-    return term_of(rest if part in _OTHER_PARTS else measure)[0]
+def _values_of(run: Run, measure: str) -> np.ndarray:
+    """Values of the queries by which a measure's interval is drawn."""
+    named = {k: v for k, v in run.per_query.items() if k not in _SAME_QUERIES}
+    return evaluation.values_of(named, measure)
 
 
 def best(runs: list[Run], measure: str) -> int | None:
@@ -162,7 +179,7 @@ def best(runs: list[Run], measure: str) -> int | None:
       Its place, or None where no direction is better, or any interval between it and
       another run is missing or includes 0.
     """
-    term = TERMS.get(term_key(measure))
+    term = TERMS.get(term_of(measure)[0])
     if term is None or not term.better or len(runs) < 2:
         return None
     values = [run.measures.get(measure, {}).get("value") for run in runs]
@@ -172,10 +189,6 @@ def best(runs: list[Run], measure: str) -> int | None:
     leader = max(range(len(runs)), key=lambda k: sign * values[k])
     for k, run in enumerate(runs):
         if k != leader:
-            found = difference(run, runs[leader], measure)
-            if found is None:
-                return None
-            nearest = found.low if sign > 0 else -found.high
-            if not nearest > 0:
+            if side_of_zero(difference(run, runs[leader], measure)) != sign:
                 return None
     return leader

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from hierjax.evaluation.names import ALL, parse_measure
+
 HIGHER, LOWER = "higher is better", "lower is better"
 
 
@@ -24,6 +26,10 @@ class Term(NamedTuple):
 _CORRELATED = (
     "correlation between the distances of the class representatives and the hops "
     "between the classes in the tree"
+)
+_MISTAKES = (
+    ", where k-NN is wrong; mean over the mistakes alone, so that few mistakes may "
+    "have a large one"
 )
 _PAIRS = "over all pairs of class representatives"
 _CALIBRATED = "in 15 equal bins of the largest softmax score"
@@ -57,12 +63,17 @@ TERMS = {
         "0 to 1",
         HIGHER,
     ),
-    "mistake_distance": Term(
+    "mistake_hops": Term(
         "Distance of mistakes",
-        "How far off the classes are that k-NN predicts wrongly: hops between the "
-        "predicted and the true class, or the height of their lowest common ancestor; "
-        "mean over the mistakes alone, so that few mistakes may have a large one.",
-        "1 to the diameter or the height of the tree",
+        f"Hops between the predicted and the true class{_MISTAKES}.",
+        "1 to the diameter of the tree",
+        LOWER,
+    ),
+    "mistake_height": Term(
+        "Height of mistakes",
+        "Height of the lowest common ancestor of the predicted and the true class"
+        f"{_MISTAKES}.",
+        "1 to the height of the tree",
         LOWER,
     ),
     "accuracy": Term(
@@ -85,13 +96,13 @@ TERMS = {
         "0 to the diameter of the tree",
         LOWER,
     ),
-    "distance@5": Term(
+    "hierarchical_distance@5": Term(
         "Distance of the five best",
         "Mean hops from the five classes of best score to the true one.",
         "0 to the diameter of the tree",
         LOWER,
     ),
-    "precision@5": Term(
+    "hierarchical_precision@5": Term(
         "Hierarchical precision at 5",
         "Share of the five classes of best score that are among the classes nearest to "
         "the true one in the tree.",
@@ -101,7 +112,13 @@ TERMS = {
     "similarity": Term(
         "Hierarchical similarity",
         "Similarity in the tree of a query's class to those of its nearest other "
-        "queries, at a rank or as the area over all ranks up to 250.",
+        "queries, up to a rank.",
+        "0 to 1",
+        HIGHER,
+    ),
+    "similarity_area": Term(
+        "Area under the hierarchical similarity",
+        "The hierarchical similarity as an area over all ranks up to 250.",
         "0 to 1",
         HIGHER,
     ),
@@ -130,12 +147,15 @@ TERMS = {
         "-1 to 1; chance 0",
         HIGHER,
     ),
-    "elementwise": Term(
-        "Correlation over pairs",
-        f"The {_CORRELATED}, over all pairs of classes at once.",
-        "-1 to 1; chance 0",
-        HIGHER,
-    ),
+    **{
+        f"elementwise_{method}": Term(
+            f"Correlation over pairs, {method.capitalize()}",
+            f"The {_CORRELATED}, over all pairs of classes at once.",
+            "-1 to 1; chance 0",
+            HIGHER,
+        )
+        for method in ("spearman", "pearson", "kendall")
+    },
     "spearman_with_self": Term(
         "Spearman's rho with self",
         "As Spearman's rho, with every class's distance 0 to itself among the pairs, "
@@ -150,7 +170,7 @@ TERMS = {
         "1 / (permutations + 1) to 1",
         LOWER,
     ),
-    "precision_at_1": Term(
+    "precision@1": Term(
         "Precision at 1",
         "Share whose nearest other one is of the same node.",
         "0 to 1",
@@ -275,6 +295,11 @@ TERMS = {
         "Length of the mean unit representative; 0 when they spread evenly.",
         "0 to 1",
     ),
+    "angle_to_means": Term(
+        "Angle to the means",
+        "Radians between the proxy and the mean of a class; mean over classes.",
+        "0 to pi",
+    ),
     "log_sum_exp_cosine": Term(
         "Log-sum-exp of cosines",
         "Over all pairs of representatives; small when they spread evenly.",
@@ -301,22 +326,12 @@ TERMS = {
     ),
     "effective_rank": Term(
         "Effective rank",
-        "Directions the features use, were all used equally (Roy & Vetterli 2007).",
+        "Directions that are used, were all used equally (Roy & Vetterli 2007).",
         "1 to the dimension",
     ),
     "explained_variance": Term(
         "Variance in two components",
         "Share of the variance that the first two principal components hold.",
-        "0 to 1",
-    ),
-    "projection_effective_rank": Term(
-        "Effective rank of the projection",
-        "As the effective rank, of the embeddings behind the projection head.",
-        "1 to the dimension",
-    ),
-    "projection_explained_variance": Term(
-        "Variance in two components of the projection",
-        "As above, of the embeddings behind the projection head.",
         "0 to 1",
     ),
     "inferred_levels": Term(
@@ -329,19 +344,29 @@ TERMS = {
         "Mean mask", "Mean of a level's mask over dimensions and rows.", "0 to 1"
     ),
 }
-FIRST = ("knn", "mistake_distance", "accuracy", "cost", "gamma", "probe")
+FIRST = (
+    "knn",
+    "mistake_hops",
+    "mistake_height",
+    "accuracy",
+    "cost",
+    "gamma",
+    "probe",
+)
 """Keys of the measures to look at first."""
-
-_LONGEST_FIRST = sorted(TERMS, key=len, reverse=True)
 
 
 def term_of(measure: str) -> tuple[str, str]:
-    """Splits the name of a measure into its key in `TERMS` and the rest.
+    """Splits the name of a measure into its key in `TERMS` and a label for the rest.
 
-    ``knn/family`` gives ``('knn', 'family')``, ``accuracy_family/means`` gives
-    ``('accuracy', 'family/means')``. A measure that is not explained is its own key.
+    ``knn/family`` gives ``('knn', 'family')``, ``accuracy@5/class/means`` gives
+    ``('accuracy@5', 'class, means')``, ``gamma/all`` gives ``('gamma', '')``. A measure
+    that is not explained is its own key.
     """
-    for key in _LONGEST_FIRST:
-        if measure == key or measure.startswith((f"{key}/", f"{key}_", f"{key}@")):
-            return key, measure[len(key) :].removeprefix("/").removeprefix("_")
-    return measure, ""
+    name = parse_measure(measure)
+    key = name.measure
+    at = "" if name.k is None else f"@{name.k}"
+    if key + at in TERMS:
+        key, at = key + at, ""
+    level = "" if name.level == ALL else name.level.replace("_", " ")
+    return key, ", ".join(part for part in (at, level, name.kind) if part)

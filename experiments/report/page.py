@@ -1,6 +1,5 @@
 """The self-contained page of a run: everything in one file, nothing fetched."""
 
-import dataclasses
 import functools
 import importlib.resources
 import pathlib
@@ -9,18 +8,19 @@ from collections.abc import Iterable
 import jinja2
 import numpy as np
 
-from experiments.report.findings import Findings
 from experiments.report.glossary import LOWER, TERMS, term_of
 from experiments.report.pictures import file_uri, kind_of, row_picture
 from experiments.report.points import label_path, map_data, row_name
 from experiments.report.summary import accuracies, remarks
+from experiments.report.tables import by_kind, columns_of
+from experiments.report.values import UNDEFINED, interval, number, side_of_zero
+from experiments.runs.findings import Findings
 from experiments.settings.experiment import Experiment
-from hierjax import evaluation
+from hierjax import evaluation, options
 from hierjax.hierarchy import Hierarchy
 
 NUM_MISTAKES = 24
 NUM_CONFUSIONS = 15
-_COLUMNS = ("input", "learned", "untrained", "gain")
 _PICTURES = {
     "training_curves": "Loss and validation measures over the steps",
     "embeddings": "The embedding, coloured by every level",
@@ -59,39 +59,26 @@ def used_terms(measures: Iterable[str]) -> dict:
     return {key: TERMS[key] for key in keys if key in TERMS}
 
 
-def number(value: float | None, sign: str = "") -> str:
-    """Three decimals, '–' where undefined."""
-    return "–" if value is None or np.isnan(value) else f"{value:{sign}.3f}"
-
-
 def verdict(entry: dict | None, measure: str) -> str:
     """'better' or 'worse' for a difference whose interval leaves out 0, else ''."""
-    low, high = ((entry or {}).get(key) for key in ("low", "high"))
-    if low is None or high is None or not (low > 0 or high < 0):
-        return ""
-    term = TERMS.get(term_of(measure)[0])
+    side = side_of_zero(entry)
+    term = TERMS.get(term_of(measure)[0]) if side else None
     if term is None or not term.better:
         return ""
-    return "better" if (low > 0) != (term.better == LOWER) else "worse"
+    return "better" if (side > 0) != (term.better == LOWER) else "worse"
 
 
 def cell(entry: dict | None, measure: str, *, is_gain: bool = False) -> dict:
     """A value of a table with its interval and how to show it."""
     entry = entry or {"value": None}
-    low, high = (
-        None if entry.get(key) is None or np.isnan(entry[key]) else entry[key]
-        for key in ("low", "high")
-    )
-    shown = number(entry["value"], "+" if is_gain else "")
-    bounds = "" if low is None else f"{low:.3f} to {high:.3f}"
+    value, bounds = entry["value"], interval(entry)
+    shown = number(value, sign="+" if is_gain else "")
+    low, high = (entry["low"], entry["high"]) if bounds else (value, value)
     return {
         "value": shown,
         "interval": bounds,
         "verdict": verdict(entry, measure) if is_gain else "",
-        "whisker": None
-        if shown == "–"
-        else [low if low is not None else entry["value"], entry["value"]]
-        + [high if high is not None else entry["value"]],
+        "whisker": None if shown == UNDEFINED else [low, value, high],
     }
 
 
@@ -128,36 +115,21 @@ def grouped(columns: dict[str, dict]) -> list[dict]:
             heading: cell(column.get(measure), measure, is_gain=heading == "gain")
             for heading, column in columns.items()
         }
-        group["rows"].append({"label": rest.replace("_", " "), "cells": cells})
+        group["rows"].append({"label": rest, "cells": cells})
     return list(groups.values())
 
 
 def _tables(results: dict) -> list[dict]:
-    columns = {
-        name: results[name].get("measures", results[name])
-        for name in _COLUMNS
-        if name in results
-    }
-    tables = [{"title": "Neighbours and clusters", "groups": grouped(columns)}]
-    if "probes" in results:
-        values = {"features": results["probes"]["measures"]}
-        tables.append({"title": "Frozen features", "groups": grouped(values)})
-    if "classes" in results:
-        measures = results["classes"]["measures"]
-        kinds = {
-            kind: {
-                name.removesuffix(f"/{kind}"): entry
-                for name, entry in measures.items()
-                if name.endswith(f"/{kind}")
-            }
-            for kind in ("proxies", "means")
-        }
-        kinds = {kind: found for kind, found in kinds.items() if found}
-        tables.append({"title": "Classes", "groups": grouped(kinds)})
-        alone = {name: entry for name, entry in measures.items() if "/" not in name}
+    shown = grouped(columns_of(results))
+    tables = [{"title": "Neighbours and clusters", "groups": shown}]
+    for part, title in (("probes", "Frozen features"), ("classes", "Classes")):
+        kinds = by_kind(results.get(part, {}).get("measures", {}))
+        alone = kinds.pop("", None)
+        if kinds:
+            tables.append({"title": title, "groups": grouped(kinds)})
         if alone:
             shown = grouped({"value": alone})
-            tables.append({"title": "Classes in the embedding", "groups": shown})
+            tables.append({"title": f"{title} in the embedding", "groups": shown})
     for table in tables:
         table["headings"] = list(table["groups"][0]["rows"][0]["cells"])
     return tables
@@ -182,14 +154,18 @@ def _first(results: dict, hierarchy: Hierarchy, neighbors: Iterable[int]) -> dic
 
 def _settings(experiment: Experiment) -> list[dict]:
     """Every field with its default, those that differ first."""
+    defaults = dict(options.flat(Experiment()))
+    # Options of another method differ from the defaults of that method.
+    own = options.changed(Experiment(), {"method": experiment.method.name})
+    defaults |= {k: v for k, v in options.flat(own) if k not in defaults}
     fields = [
         {
-            "name": field.name,
-            "value": getattr(experiment, field.name),
-            "default": field.default,
-            "differs": getattr(experiment, field.name) != field.default,
+            "name": name,
+            "value": value,
+            "default": defaults.get(name, ""),
+            "differs": value != defaults.get(name),
         }
-        for field in dataclasses.fields(experiment)
+        for name, value in options.flat(experiment)
     ]
     return sorted(fields, key=lambda field: not field["differs"])
 
@@ -287,9 +263,7 @@ def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> st
     measured, hierarchy = findings.measured, dataset.hierarchy
     true, predicted = dataset.labels[measured.rows, -1], measured.predictions[:, -1]
     tables = _tables(results)
-    measures = [
-        m for name in _COLUMNS for m in results.get(name, {}).get("measures", {})
-    ]
+    measures = [name for column in columns_of(results).values() for name in column]
     for part in ("probes", "classes"):
         measures += results.get(part, {}).get("measures", {})
     flags = folder.parent / "flags.txt"

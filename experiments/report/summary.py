@@ -1,6 +1,6 @@
 """The few measures of a run that are looked at first, as plain text."""
 
-import numpy as np
+from experiments.report.values import is_known, with_interval
 
 _NEIGHBORS = {"input": "k-NN of input", "untrained": "k-NN", "learned": "k-NN"}
 
@@ -17,7 +17,7 @@ def summarize_run(results: dict) -> str:
     columns = accuracies(results)
     header = [f"right in {results['split']}", *columns]
     rows = [
-        [level, *(_shown(column.get(level)) for column in columns.values())]
+        [level, *(with_interval(column.get(level)) for column in columns.values())]
         for level in results["most_frequent"]
     ]
     widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
@@ -34,20 +34,20 @@ def summarize_run(results: dict) -> str:
 def accuracies(results: dict) -> dict[str, dict]:
     """Heading to level to accuracy: a blind guess, neighbours, classifier, probe."""
     levels = results["most_frequent"]
-    finest = list(levels)[-1]
     columns = {"blind guess": {name: {"value": levels[name]} for name in levels}}
     for part, heading in _NEIGHBORS.items():
         if part in results:
             measures = results[part]["measures"]
             columns[heading] = {name: measures.get(f"knn/{name}") for name in levels}
     classes = results.get("classes", {}).get("measures", {})
-    if "accuracy/proxies" in classes:
-        columns["classifier"] = {
-            name: classes.get(f"accuracy_{name}/proxies") for name in levels
-        } | {finest: classes["accuracy/proxies"]}
     probes = results.get("probes", {}).get("measures", {})
-    if any(f"probe/{name}" in probes for name in levels):
-        columns["linear probe"] = {name: probes.get(f"probe/{name}") for name in levels}
+    for heading, measures, pattern in (
+        ("classifier", classes, "accuracy/{}/proxies"),
+        ("linear probe", probes, "probe/{}/features"),
+    ):
+        column = {name: measures.get(pattern.format(name)) for name in levels}
+        if any(column.values()):
+            columns[heading] = column
     return columns
 
 
@@ -59,7 +59,7 @@ def remarks(results: dict) -> list[str]:
         f"{results['queries']} rows, 95 % intervals. Blind guess: always the most "
         "frequent node of the training rows."
     ]
-    hops = _value(measures.get("mistake_distance/hops"))
+    hops = _value(measures.get("mistake_hops/all"))
     if hops is not None and len(results["most_frequent"]) > 1:
         lines.append(
             f"Where k-NN is wrong, it is {hops:.1f} hops off in the tree on average; "
@@ -75,7 +75,8 @@ def remarks(results: dict) -> list[str]:
         lines.append(
             f"Silhouette {silhouette:.2f}{compared}: how far nodes lie apart, -1 to 1."
         )
-    gamma = _value(results.get("classes", {}).get("measures", {}).get("gamma/proxies"))
+    classes = results.get("classes", {}).get("measures", {})
+    gamma = _value(classes.get("gamma/all/proxies"))
     if gamma is not None:
         lines.append(
             f"Distances between classes agree with the tree by gamma {gamma:.2f}: "
@@ -86,14 +87,4 @@ def remarks(results: dict) -> list[str]:
 
 def _value(entry: dict | None) -> float | None:
     value = (entry or {}).get("value")
-    return None if value is None or np.isnan(value) else value
-
-
-def _shown(entry: dict | None) -> str:
-    value = _value(entry)
-    if value is None:
-        return "-"
-    text = f"{value:.3f}"
-    if entry.get("low") is not None and not np.isnan(entry["low"]):
-        text += f" [{entry['low']:.2f}, {entry['high']:.2f}]"
-    return text
+    return value if is_known(value) else None

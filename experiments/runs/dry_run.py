@@ -1,7 +1,8 @@
 """What a run would take: everything built, a few steps run, nothing written."""
 
 from experiments.runs.workdir import describe_data
-from experiments.settings.experiment import UNTRAINED, Experiment, load_data
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import load_data
 from experiments.settings.methods import rehearse, whole_tuples
 from hierjax import training
 
@@ -9,19 +10,25 @@ from hierjax import training
 def dry_run(experiment: Experiment, *, num_devices: int | None = None) -> None:
     """Print shapes, parameters, memory and the time of a step.
 
+    Several hosts rehearse together, and the first prints what it holds itself.
+
     Args:
       experiment: what to rehearse.
       num_devices: local devices to use; None: all.
     """
     dataset = load_data(experiment)
     experiment = whole_tuples(experiment, dataset)
-    print(describe_data(dataset))
-    if experiment.loss in UNTRAINED:
-        print(f"loss {experiment.loss!r} trains nothing: the run only measures")
-        return
-    found = rehearse(experiment, dataset, num_devices=num_devices)
-    for name, value in describe(found, experiment.num_steps).items():
-        print(f"{name:<12} {value}")
+    method = experiment.method
+    if not method.trains:
+        lines = [f"method {method.name!r} trains nothing: the run only measures"]
+    else:
+        found = rehearse(experiment, dataset, num_devices=num_devices)
+        lines = [
+            f"{name:<12} {value}"
+            for name, value in describe(found, experiment.num_steps).items()
+        ]
+    if training.hosts.is_main():
+        print(describe_data(dataset), *lines, sep="\n")
 
 
 def describe(found: training.Rehearsal, num_steps: int) -> dict[str, str]:

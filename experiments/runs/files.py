@@ -7,6 +7,8 @@ import pathlib
 
 import numpy as np
 
+FORMAT = 2
+"""Of the results and the identity of the data of a run; 1 did not say."""
 PER_QUERY = "per_query.npz"
 """File of a workdir with the values of single queries."""
 

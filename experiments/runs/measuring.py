@@ -1,12 +1,14 @@
-"""What is done in a run's folder: train or continue, measure, report."""
+"""A run measured: everything that its results and its report are made of."""
 
 import pathlib
 
 import numpy as np
 
-from experiments import report
-from experiments.runs.files import PER_QUERY, write_json
-from experiments.runs.probing import Probed, probe, probe_state
+from experiments.runs.environment import describe_hardware
+from experiments.runs.files import FORMAT, PER_QUERY, write_json
+from experiments.runs.findings import Findings
+from experiments.runs.obtaining import Obtained, obtain, restore
+from experiments.runs.probing import Probed, probe_obtained
 from experiments.runs.workdir import (
     check_same_data,
     claim_workdir,
@@ -15,25 +17,11 @@ from experiments.runs.workdir import (
     read_experiment,
 )
 from experiments.settings.adapting import adapt
-from experiments.settings.experiment import (
-    UNTRAINED,
-    Experiment,
-    describe_hardware,
-    embed_input,
-    load_data,
-    load_given,
-)
-from experiments.settings.methods import (
-    fit,
-    make_model,
-    make_objective,
-    untrained_embed,
-    whole_tuples,
-)
-from hierjax import data, evaluation, inference, metrics, training
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import embed_input, load_data, load_given
+from experiments.settings.methods import whole_tuples
+from hierjax import data, evaluation, inference, metrics, objectives, training
 from hierjax.errors import UserError
-
-_NO_CLASSES = ("simclr", *UNTRAINED)
 
 
 def train(
@@ -42,8 +30,8 @@ def train(
     flag_text: str,
     *,
     num_devices: int | None = None,
-) -> None:
-    """Train in a workdir, or continue there; evaluate, report, print.
+) -> Findings:
+    """Train in a workdir, or continue there; measure and store what came of it.
 
     Args:
       experiment: what to train; where it says 'auto', the data decide.
@@ -53,11 +41,11 @@ def train(
     """
     experiment = adapt(experiment, ())
     dataset = load_data(experiment)
-    _measured_split(dataset)
-    if dataset.hierarchy.num_classes == 1 and experiment.loss not in _NO_CLASSES:
+    measured_split(dataset)
+    if dataset.hierarchy.num_classes == 1 and experiment.method.needs_classes:
         raise UserError(
             f"{dataset.name}: one class, {dataset.hierarchy.class_names[0]}, and "
-            "nothing to tell it from; give two or more, or --set=loss=simclr, which "
+            "nothing to tell it from; give two or more, or --set=method=simclr, which "
             "takes no labels"
         )
     experiment = whole_tuples(experiment, dataset)
@@ -66,89 +54,89 @@ def train(
         check_same_data(workdir, dataset)
         keep_identity(workdir, dataset)
         print(describe_data(dataset))
-    if experiment.loss not in UNTRAINED:
-        fit(experiment, dataset, workdir, num_devices=num_devices, verbose=True)
-    evaluate(workdir)
+    obtained = obtain(
+        experiment, dataset, workdir, num_devices=num_devices, verbose=True
+    )
+    return _stored(measure(obtained), workdir)
 
 
-def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
-    """Evaluate a run's best state, write ``results.json`` and ``report/``, print.
+def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> Findings:
+    """Measure a run's best state again and store it.
 
     Args:
       workdir: of the run.
-      augmented_probe: train the linear probes of contrastive runs on augmented inputs,
-        the encoder run anew every epoch, instead of on features computed once.
-
-    Returns:
-      The content of ``results.json``.
+      augmented_probe: see `measure`.
     """
     experiment = read_experiment(workdir)
     dataset = load_data(experiment)
     check_same_data(workdir, dataset)
-    split = _measured_split(dataset)
-    results = {"environment": describe_hardware(), "split": split}
-    embed, classifier, records = embed_input(dataset), None, []
-    probed, trained, per_query = None, None, {}
-    probes = experiment.measured == "features"
-    if augmented_probe and (
-        not probes or experiment.augment == "none" or experiment.loss in UNTRAINED
-    ):
+    trained = experiment.method.trains and experiment.measured == "features"
+    if augmented_probe and (not trained or experiment.augment == "none"):
         raise UserError(
             "--augmented_probe needs a trained run that measures features, with an "
-            f"augmentation; {workdir} has loss {experiment.loss}, measured "
+            f"augmentation; {workdir} has method {experiment.method.name}, measured "
             f"{experiment.measured} and augment {experiment.augment}"
         )
+    findings = measure(
+        restore(experiment, dataset, workdir), augmented_probe=augmented_probe
+    )
+    return _stored(findings, workdir)
+
+
+def _stored(findings: Findings, workdir: pathlib.Path) -> Findings:
+    if training.hosts.is_main():
+        store(findings, workdir)
+    return findings
+
+
+def measure(obtained: Obtained, *, augmented_probe: bool = False) -> Findings:
+    """Every measure that fits what was obtained, on the test split.
+
+    Args:
+      obtained: what to measure.
+      augmented_probe: train the linear probes of contrastive runs on augmented inputs,
+        the encoder run anew every epoch, instead of on features computed once.
+    """
+    experiment, dataset, embed = obtained.experiment, obtained.dataset, obtained.embed
+    split = measured_split(dataset)
+    results = {"environment": describe_hardware(), "split": split}
+    per_query, raw, probed = {}, None, None
+    is_input = isinstance(experiment.method, objectives.Input)
     # Neighbours in the space of raw pixels take longer than the training.
-    if experiment.loss == "none" or dataset.features.dtype != np.uint8:
-        measured = raw = evaluation.evaluate(embed, dataset, split=split)
+    if is_input or dataset.features.dtype != np.uint8:
+        raw = evaluation.evaluate(embed_input(dataset), dataset, split=split)
         results["input"] = summarize(raw)
         per_query["input"] = raw.per_query
-    if experiment.loss == "untrained":
-        embed = untrained_embed(experiment, dataset)
-    elif experiment.loss != "none":
-        model = make_model(experiment, dataset.hierarchy.num_levels)
-        objective = make_objective(experiment, dataset)
-        state = training.restore_best(model, objective, dataset, experiment, workdir)
-        embed = training.embedder(
-            model, state.variables, dataset.inputs, method=experiment.measured
-        )
-        trained = inference.TrainedModel.from_state(
-            model, state, dataset, measured=experiment.measured
-        )
-        if experiment.measured == "embeddings":
-            classifier = training.classifier(objective, state)
-        if probes:
-            probed = probe_state(
-                experiment, dataset, state, augmented=augmented_probe, split=split
-            )
-        results["best_step"] = int(state.step)
-        records = training.read_records(workdir / "metrics.jsonl")
-    if experiment.loss != "none":
+    measured = raw
+    if not is_input:
         measured = evaluation.evaluate(embed, dataset, split=split)
-        name = "untrained" if experiment.loss == "untrained" else "learned"
+        name = "learned" if experiment.method.trains else "untrained"
         results[name] = summarize(measured)
         per_query[name] = measured.per_query
-        if "input" in results:
+        if raw is not None:
             results["gain"] = gains(measured, raw)
-    if probes and experiment.loss in UNTRAINED:
-        probed = probe(embed, dataset, split=split)
-    if probed is not None:
-        results["probes"] = summarize_probes(probed) | {"augmented": augmented_probe}
+    if experiment.method.trains:
+        results["best_step"] = obtained.steps
+    if experiment.measured == "features":
+        probed = probe_obtained(obtained, augmented=augmented_probe, split=split)
+        results["probes"] = summarize(probed) | {"augmented": augmented_probe}
         per_query["probes"] = probed.per_query
     results |= {
         "queries": len(dataset.rows(split)),
         "bootstrap_unit": dataset.unit_name,
         "most_frequent": evaluation.most_frequent(dataset, split),
     }
-    if experiment.loss == "untrained" or classifier is not None:
+    if obtained.classifier is not None or isinstance(
+        experiment.method, objectives.Untrained
+    ):
         classes = evaluation.evaluate_classes(
             embed,
             dataset,
-            classifier=classifier,
+            classifier=obtained.classifier,
             split=split,
-            official=experiment.official,
+            official=experiment.official_measures,
         )
-        results["classes"] = summarize_classes(classes)
+        results["classes"] = summarize(classes)
         per_query["classes"] = classes.per_query
         representatives = classes.representatives
     else:
@@ -157,54 +145,47 @@ def evaluate(workdir: pathlib.Path, *, augmented_probe: bool = False) -> dict:
             embed(seen), dataset.labels[seen, -1], dataset.hierarchy.num_classes
         )
         representatives = {"means": means}
-    if not training.hosts.is_main():
-        return results
-    write_json(workdir / "results.json", results)
-    if trained is not None:
-        inference.save(trained, workdir)
-    _write_per_query(workdir / PER_QUERY, per_query, measured, dataset)
-    findings = report.Findings(
-        experiment,
-        results,
-        dataset,
-        load_given(experiment),
-        split,
-        measured,
-        embed(measured.rows),
-        representatives,
-        records,
+    return Findings(
+        experiment=experiment,
+        results=results,
+        dataset=dataset,
+        given=load_given(experiment),
+        split=split,
+        measured=measured,
+        embeddings=embed(measured.rows),
+        representatives=representatives,
+        records=obtained.records,
+        per_query=per_query,
+        model=obtained.trained_model(),
         masks=None if probed is None else probed.kept.get("masks"),
     )
-    report.write(workdir / "report", findings)
-    print(f"\n{report.summarize_run(results)}\n")
-    page = workdir / "report" / "index.html"
-    print(f"all measures, a map, the worst mistakes (open in a browser): {page}")
-    return results
 
 
-def _write_per_query(
-    path: pathlib.Path,
-    per_query: dict[str, dict[str, np.ndarray]],
-    measured: evaluation.Evaluation,
-    dataset: data.Dataset,
-) -> None:
-    """Keep the value of every query, so that runs can be compared query by query.
+def store(findings: Findings, workdir: pathlib.Path) -> None:
+    """Write ``results.json``, the value of every query, and the trained model.
 
-    Arrays are ``<part>/<measure>``, float64 ``[Q]``, with ``part`` as in
+    Arrays of queries are ``<part>/<measure>``, float64 ``[Q]``, with ``part`` as in
     ``results.json``, and ``rows``, ``units`` and ``labels`` of the queries.
     """
+    write_json(workdir / "results.json", {"format": FORMAT, **findings.results})
+    if findings.model is not None:
+        inference.save(findings.model, workdir)
     arrays = {
         f"{part}/{name}": values
-        for part, of_part in per_query.items()
+        for part, of_part in findings.per_query.items()
         for name, values in of_part.items()
     }
-    rows = measured.rows
+    rows = findings.measured.rows
     np.savez_compressed(
-        path, rows=rows, units=measured.units, labels=dataset.labels[rows], **arrays
+        workdir / PER_QUERY,
+        rows=rows,
+        units=findings.measured.units,
+        labels=findings.dataset.labels[rows],
+        **arrays,
     )
 
 
-def _measured_split(dataset: data.Dataset) -> str:
+def measured_split(dataset: data.Dataset) -> str:
     """The test split, or validation where there is none."""
     for split in ("test", "validation"):
         if split in dataset.splits:
@@ -215,41 +196,20 @@ def _measured_split(dataset: data.Dataset) -> str:
     )
 
 
-def summarize(measured: evaluation.Evaluation) -> dict:
-    """Measures with their bootstrap intervals, as plain numbers."""
-    intervals = measured.intervals()
-    return {
-        "neighbors": list(measured.neighbors),
+def summarize(
+    measured: evaluation.Evaluation | evaluation.ClassEvaluation | Probed,
+) -> dict:
+    """Measures as plain numbers, with bootstrap intervals where queries have values."""
+    intervals = evaluation.intervals(measured.per_query, measured.units)
+    summary = {
         "measures": {
             name: {"value": value, **_bounds(intervals.get(name))}
             for name, value in measured.measures.items()
-        },
+        }
     }
-
-
-def summarize_classes(measured: evaluation.ClassEvaluation) -> dict:
-    """Measures of classes with bootstrap intervals where queries have values."""
-    intervals = measured.intervals()
-    return {
-        "measures": {
-            name: {"value": value, **_bounds(intervals.get(name))}
-            for name, value in measured.measures.items()
-        },
-        "untrained_classes": measured.untrained_classes,
-        "untested_classes": measured.untested_classes,
-    }
-
-
-def summarize_probes(probed: Probed) -> dict:
-    """Measures of a frozen encoder, with bootstrap intervals over rows."""
-    intervals = evaluation.intervals(probed.per_query, probed.units)
-    return {
-        "measures": {
-            name: {"value": value, **_bounds(intervals.get(name))}
-            for name, value in probed.measures.items()
-        },
-        "chosen": probed.chosen,
-    }
+    kept = ("neighbors", "chosen", "untrained_classes", "untested_classes")
+    found = {name: getattr(measured, name, None) for name in kept}
+    return summary | {name: x for name, x in found.items() if x is not None}
 
 
 def gains(learned: evaluation.Evaluation, raw: evaluation.Evaluation) -> dict:

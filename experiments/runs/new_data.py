@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments.runs.workdir import read_experiment
 from experiments.settings import notices
-from experiments.settings.experiment import UNTRAINED
 from hierjax import data, inference
 from hierjax.data.own.unlabelled import read_unlabelled
 from hierjax.errors import UserError
@@ -38,10 +37,10 @@ def model_of(workdir: str | None) -> inference.TrainedModel:
         raise UserError("--workdir is missing: the folder of a trained run")
     folder = pathlib.Path(workdir)
     if (folder / "config.json").exists():
-        loss = read_experiment(folder).loss
-        if loss in UNTRAINED:
+        method = read_experiment(folder).method
+        if not method.trains:
             raise UserError(
-                f"{folder}: loss {loss!r} trains nothing, so it has no model"
+                f"{folder}: method {method.name!r} trains nothing, so it has no model"
             )
     return inference.load(folder)
 
@@ -67,19 +66,32 @@ def of_dataset(dataset: data.Dataset, model: inference.TrainedModel) -> Rows:
     )
 
 
-def read(path: pathlib.Path, model: inference.TrainedModel) -> Rows:
+def read(
+    path: pathlib.Path,
+    model: inference.TrainedModel,
+    *,
+    skip_unreadable: bool = False,
+    pixel_max: int = 0,
+) -> Rows:
     """Reads and embeds new data.
 
     Args:
       path: see `data.unlabelled.read_unlabelled`; ``sizes`` are needed by models that
         read them.
       model: to embed with.
+      skip_unreadable: leave out files that cannot be read.
+      pixel_max: white in images of more than 8 bits, as in training; 0: by the files.
 
     Raises:
       UserError: no such file, or data that the model cannot take.
     """
     with notices.printed():
-        arrays = read_unlabelled(path, model.input_shape)
+        arrays = read_unlabelled(
+            path,
+            model.input_shape,
+            skip_unreadable=skip_unreadable,
+            pixel_max=pixel_max,
+        )
     try:
         embeddings = model.embed(arrays["features"], arrays.get("sizes"))
     except UserError as error:

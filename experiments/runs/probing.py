@@ -3,11 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
-from experiments.settings.experiment import Experiment
-from experiments.settings.methods import make_model, make_objective
+from experiments.runs.obtaining import Obtained
 from hierjax import data, evaluation, metrics, mixtures, training
 
 PROBE = training.ProbeConfig(num_epochs=50)
@@ -25,12 +23,12 @@ class Probed:
 
     Attributes:
       measures: name to value, NaN where undefined. For every target
-        ``probe/<target>`` (linear, last epoch), ``probe_best/<target>`` (linear, best
-        epoch on validation), ``nn/<target>`` (nearest training row by cosine),
-        ``silhouette/<target>``; ``effective_rank``, ``explained_variance`` of two
-        components, both also ``projection_...`` of the embeddings, ``inferred_levels``,
-        ``map_at_r/<target>`` and its kin among up to 2,000 queries, and
-        ``mask_share/<level>``.
+        ``probe/<target>/features`` (linear, last epoch), ``probe_best`` (linear, best
+        epoch on validation), ``nn`` (nearest training row by cosine), ``silhouette``
+        and, among up to 2,000 queries, ``map_at_r`` and its kin; of no target
+        ``effective_rank/all/features`` and ``explained_variance`` of two components,
+        both also of the ``projections`` behind the head, as ``inferred_levels`` and
+        ``mask_share/<level>`` are.
       per_query: the value of every query ``[Q]`` of the first four.
       chosen: learning rate and epoch of the linear probes, by target.
       rows: ``[Q]`` rows of the data set that were the queries.
@@ -101,7 +99,7 @@ def probe(
             if result is None:
                 continue
             for t, name in enumerate(learned.names):
-                per_query[f"{prefix}/{name}"] = result.correct[split][:, t]
+                per_query[f"{prefix}/{name}/features"] = result.correct[split][:, t]
             chosen[kind] = {
                 name: {"learning_rate": rate, "epoch": epoch}
                 for name, rate, epoch in zip(
@@ -113,16 +111,16 @@ def probe(
     )
     for t, name in enumerate(told.names):
         if set(told.ids[rows, t]) & set(told.ids[train, t]) - {-1}:
-            per_query[f"nn/{name}"] = nearest[:, t]
-        per_query[f"silhouette/{name}"] = metrics.silhouette_samples(
+            per_query[f"nn/{name}/features"] = nearest[:, t]
+        per_query[f"silhouette/{name}/features"] = metrics.silhouette_samples(
             queries, told.ids[rows, t]
         )
     measures = {
         name: evaluation.queries.mean(values) for name, values in per_query.items()
     }
     measures |= {
-        "effective_rank": metrics.effective_rank(queries),
-        "explained_variance": metrics.explained_variance(queries),
+        "effective_rank/all/features": metrics.effective_rank(queries),
+        "explained_variance/all/features": metrics.explained_variance(queries),
     }
     kept = {"features": queries[:NUM_KEPT]}
     if project is not None:
@@ -130,9 +128,11 @@ def probe(
         kept["projections"] = embeddings[:NUM_KEPT]
         mean = np.mean(metrics.unit_rows(embeddings), axis=0)
         measures |= {
-            "projection_effective_rank": metrics.effective_rank(embeddings),
-            "projection_explained_variance": metrics.explained_variance(embeddings),
-            "inferred_levels": float(mixtures.infer_num_levels(mean)),
+            "effective_rank/all/projections": metrics.effective_rank(embeddings),
+            "explained_variance/all/projections": metrics.explained_variance(
+                embeddings
+            ),
+            "inferred_levels/all/projections": float(mixtures.infer_num_levels(mean)),
         }
     if len(rows) <= _MAX_RETRIEVAL_ROWS:
         for t, name in enumerate(told.names):
@@ -140,57 +140,39 @@ def probe(
             found = metrics.representative_retrieval(
                 queries[known], told.ids[rows[known], t]
             )
-            measures |= {f"{kind}/{name}": value for kind, value in found.items()}
+            measures |= {f"{k}/{name}/features": value for k, value in found.items()}
     return Probed(measures, per_query, chosen, rows, dataset.units[rows], kept)
 
 
-def probe_state(
-    experiment: Experiment,
-    dataset: data.Dataset,
-    state: training.State,
+def probe_obtained(
+    obtained: Obtained,
     *,
     augmented: bool = False,
     targets: tuple[str, ...] = (),
     split: str = "test",
 ) -> Probed:
-    """Probe a trained encoder, and say how its masks share the embedding.
+    """Probe what was obtained, and say how its masks share the embedding.
 
     Args:
-      experiment: what was trained.
-      dataset: its data.
-      state: what came of it.
+      obtained: with or without training.
       augmented: train the linear probes on augmented inputs.
       targets: see `probe`.
       split: queries.
     """
-    model = make_model(experiment, dataset.hierarchy.num_levels)
-    inputs = training.replicate(dataset.inputs, devices=tuple(jax.local_devices()))
-    features, projections = (
-        training.embedder(model, state.variables, inputs, method=method)
-        for method in ("features", "embeddings")
-    )
-    views = None
-    if augmented:
-        views = training.augmented_embedder(
-            model,
-            state.variables,
-            inputs,
-            data.AUGMENTATIONS[experiment.augment],
-            seed=experiment.seed,
-        )
+    dataset = obtained.dataset
     probed = probe(
-        features,
+        obtained.embed,
         dataset,
-        project=projections,
-        augmented=views,
+        project=obtained.project,
+        augmented=obtained.augmented() if augmented else None,
         targets=targets,
         split=split,
     )
-    masks = _mean_masks(experiment, dataset, state, probed.kept["projections"])
+    masks = _mean_masks(obtained, probed.kept.get("projections"))
     if masks is None:
         return probed
     shares = {
-        f"mask_share/{name}": float(share)
+        f"mask_share/{name}/projections": float(share)
         for name, share in zip(
             dataset.hierarchy.level_names, masks.mean(axis=1), strict=True
         )
@@ -200,17 +182,12 @@ def probe_state(
     )
 
 
-def _mean_masks(
-    experiment: Experiment,
-    dataset: data.Dataset,
-    state: training.State,
-    embeddings: np.ndarray,
-) -> np.ndarray | None:
+def _mean_masks(obtained: Obtained, embeddings: np.ndarray | None) -> np.ndarray | None:
     """Masks ``[L, D]`` of embeddings ``[N, D]`` on average; None without masks."""
-    objective = make_objective(experiment, dataset)
-    if objective.level_masks is None:
+    if embeddings is None or obtained.objective.level_masks is None:
         return None
-    masks = objective.level_masks(
+    state = obtained.state
+    masks = obtained.objective.level_masks(
         state.objective_params, state.objective_state, embeddings[:, None, :]
     )
     masks = np.asarray(masks)

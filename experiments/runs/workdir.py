@@ -1,24 +1,25 @@
 """A run's folder: claimed by one run, read back, and held to its own data."""
 
-import dataclasses
 import pathlib
 
-from experiments.runs.files import read_json, write_json
-from experiments.settings.experiment import Experiment, describe_hardware
-from hierjax import data
+from experiments.runs.environment import describe_hardware
+from experiments.runs.files import FORMAT, read_json, write_json
+from experiments.settings import formats
+from experiments.settings.experiment import Experiment
+from hierjax import data, options, training
 from hierjax.errors import UserError
+from hierjax.training.resuming import WITHOUT_EFFECT
 
 _DATA = "data.json"
 
 
 def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str):
-    """Make the workdir of a run, or check that it holds this very run.
+    """Make the workdir of a run, or check that it holds this very run or a shorter one.
 
     Raises:
       UserError: the folder cannot be written, holds something else, or holds a run
         with other settings (naming the fields that differ).
     """
-    wanted = dataclasses.asdict(experiment)
     path = workdir / "config.json"
     try:
         # A run that failed before its first step left nothing worth keeping.
@@ -26,17 +27,10 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         if (workdir / "results.json").exists() or (
             records.exists() and records.stat().st_size
         ):
-            held = _read_fields(workdir)
-            differing = [
-                f"{key} was {held.get(key)!r} and is now {value!r}"
-                for key, value in wanted.items()
-                if held.get(key) != value
-            ]
-            if differing:
-                raise UserError(
-                    f"workdir {workdir} holds a run of another configuration: "
-                    f"{'; '.join(differing)}; choose another --workdir"
-                )
+            _check_same_settings(workdir, read_experiment(workdir), experiment)
+            # A run that was given more steps is that longer run from now on.
+            (workdir / "flags.txt").write_text(flag_text)
+            write_json(path, formats.to_record(experiment))
             return
         workdir.mkdir(parents=True, exist_ok=True)
         if any(workdir.iterdir()) and not path.exists():
@@ -46,7 +40,7 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
             )
         (workdir / "flags.txt").write_text(flag_text)
         write_json(workdir / "environment.json", describe_hardware())
-        write_json(path, wanted)
+        write_json(path, formats.to_record(experiment))
     except OSError as error:
         raise UserError(
             f"workdir {workdir} cannot be written: {error.strerror}; choose another "
@@ -54,31 +48,41 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         ) from None
 
 
-def _read_fields(workdir: pathlib.Path) -> dict:
-    """The content of a run's ``config.json``."""
-    path = workdir / "config.json"
-    if not path.exists():
-        raise UserError(f"{workdir} holds no run: {path} is missing")
-    try:
-        return dict(read_json(path))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not the configuration of a run: {error}") from None
+def _check_same_settings(
+    workdir: pathlib.Path, held: Experiment, wanted: Experiment
+) -> None:
+    old, new = (dict(options.flat(each)) for each in (held, wanted))
+    against = training.why_not_extend(wanted, held.num_steps)
+    if against is None:
+        old["num_steps"] = wanted.num_steps
+    differing = [
+        f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
+        + (f" ({against})" if key == "num_steps" else "")
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key) and key not in WITHOUT_EFFECT
+    ]
+    if differing:
+        raise UserError(
+            f"workdir {workdir} holds a run of another configuration: "
+            f"{'; '.join(differing)}; choose another --workdir"
+        )
 
 
 def read_experiment(workdir: pathlib.Path) -> Experiment:
-    """The experiment of a workdir.
+    """The experiment of a workdir, whichever version wrote it.
 
     Raises:
       UserError: there is no readable run.
     """
-    fields = _read_fields(workdir)
-    known = {field.name for field in dataclasses.fields(Experiment)}
-    if set(fields) != known:
-        raise UserError(
-            f"{workdir / 'config.json'} was written by another version: it differs in "
-            f"the fields {', '.join(sorted(set(fields) ^ known))}"
-        )
-    return Experiment(**fields)
+    path = workdir / "config.json"
+    if not path.exists():
+        raise UserError(f"{workdir} holds no run: {path} is missing")
+    try:
+        return formats.from_record(dict(read_json(path)))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not the configuration of a run: {error}") from None
 
 
 def check_same_data(workdir: pathlib.Path, dataset: data.Dataset) -> None:
@@ -118,4 +122,4 @@ def describe_data(dataset: data.Dataset) -> str:
 
 def keep_identity(workdir: pathlib.Path, dataset: data.Dataset) -> None:
     """Record what the run's data are, for `check_same_data`."""
-    write_json(workdir / _DATA, _identity(dataset))
+    write_json(workdir / _DATA, {"format": FORMAT, **_identity(dataset)})

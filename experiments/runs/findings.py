@@ -1,4 +1,4 @@
-"""What the report of one run is made of."""
+"""What a run has shown."""
 
 import dataclasses
 
@@ -7,11 +7,12 @@ import numpy as np
 from experiments.settings.experiment import Experiment
 from hierjax.data import Dataset
 from hierjax.evaluation import Evaluation
+from hierjax.inference import TrainedModel
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a report is made of.
+    """What results and report are made of.
 
     Attributes:
       experiment: the run's settings.
@@ -23,6 +24,8 @@ class Findings:
       embeddings: ``[Q, D]`` of those rows.
       representatives: kind, 'means' or 'proxies', to ``[C, D]``.
       records: of the training, possibly none.
+      per_query: part of the results to the values of every query by measure.
+      model: that was trained, None without training.
       masks: ``[L, D]`` mean masks a level, None where there are none.
     """
 
@@ -35,4 +38,6 @@ class Findings:
     embeddings: np.ndarray
     representatives: dict[str, np.ndarray]
     records: list[dict]
+    per_query: dict[str, dict[str, np.ndarray]]
+    model: TrainedModel | None = None
     masks: np.ndarray | None = None
