@@ -15,26 +15,13 @@ from experiments.papers.tables import (
     cell_seeds,
 )
 from experiments.report import document
+from experiments.runs.environment import describe_hardware
 from experiments.runs.files import read_json, write_json
-from experiments.settings.experiment import describe_hardware
-from experiments.tables import (
-    aggregate,
-    class_aggregate,
-    class_render,
-    figures,
-    probe_render,
-    render,
-)
+from experiments.tables import figures, render
+from experiments.tables.aggregate import aggregate
+from experiments.tables.formats import read_table
 from experiments.tables.jobs import Jobs
 from hierjax.errors import UserError
-
-# How the numbers of a table are put together and how they are shown.
-AGGREGATE = {
-    "neighbors": aggregate.aggregate,
-    "classes": class_aggregate.aggregate,
-    "probes": aggregate.aggregate,
-}
-RENDER = {"neighbors": render, "classes": class_render, "probes": probe_render}
 
 
 def define_flags() -> None:
@@ -51,7 +38,8 @@ def define_flags() -> None:
 
 def chosen_rows(table: Table) -> list[Row]:
     """The rows of a table that ``--rows`` names."""
-    names = [row.name for row in table.rows]
+    rows = table.shown_rows()
+    names = [row.name for row in rows]
     wanted = flags.FLAGS.rows or names
     for name in wanted:
         if name not in names:
@@ -59,7 +47,7 @@ def chosen_rows(table: Table) -> list[Row]:
                 f"--rows: no row {name!r} in {table.name}, did you mean "
                 f"{command_line.nearest(name, names)!r}?"
             )
-    return [row for row in table.rows if row.name in wanted]
+    return [row for row in rows if row.name in wanted]
 
 
 def chosen_blocks(table: Table) -> list[Block]:
@@ -148,11 +136,12 @@ def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None
             continue
         here = cell_rows(block, table, values.scale)
         for row in rows:
-            if row in here:
-                jobs.run(block, row, seed_list or cell_seeds(block, row))
-            elif values.rows:
+            if row not in here and values.rows:
                 print(f"{block.name}: {row.name} is not run at --scale={values.scale}")
-    content = AGGREGATE[table.measured](table, jobs, seed_list)
+        names = {row.name for row in rows if row in here}
+        for part in (part for row in table.rows for part in row.narrowed(names)):
+            jobs.run(block, part, seed_list or cell_seeds(block, part))
+    content = aggregate(table, jobs, seed_list)
     content["run"] = {
         "command": f"python -m experiments.reproduce --table={table.name} "
         f"--scale={values.scale} --workdir=W --data_dir=D",
@@ -167,12 +156,11 @@ def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None
     }
     path = workdir / f"{table.name}.json"
     write_json(path, content)
-    content = read_json(path)
-    shown = RENDER[table.measured]
-    parts = shown.parts(content)
+    content = read_table(path)
+    parts = render.parts(content)
     path.with_suffix(".md").write_text(document.markdown(parts))
     path.with_suffix(".tex").write_text(document.latex(parts))
-    path.with_suffix(".csv").write_text(shown.comma_separated(content))
+    path.with_suffix(".csv").write_text(render.comma_separated(content))
     print(document.markdown(parts))
     print(f"written: {path}, .md, .tex and .csv")
 

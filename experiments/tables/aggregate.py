@@ -1,73 +1,100 @@
-"""From finished jobs to the numbers of a table: means, spread, intervals, gains."""
+"""From finished jobs to the numbers of a table: means, spread, intervals, differences.
+
+What is drawn anew for an interval is the unit: the queries' units together with the
+seeds (a two-way bootstrap), the seeds alone (Student's t), or the classes (a
+permutation test, which gives p instead of an interval).
+"""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
-from experiments.papers.tables import (
-    Block,
-    Row,
-    Table,
-    cell_rows,
-    cell_seeds,
-    trials,
-)
+from experiments.papers.layout import Block, Row, Table, cell_rows, cell_seeds, trials
 from experiments.runs.files import read_json
+from experiments.runs.former_names import current_names
+from experiments.tables.formats import FORMAT
 from experiments.tables.jobs import Jobs
 from hierjax import data, metrics
+from hierjax.errors import MissingDataError, UserError
+
+QUERY, CLASS, SEED = "value", "class", "seed"
+UNITS = {"neighbors": (QUERY,), "probes": (QUERY,), "classes": (SEED, CLASS)}
+"""What is drawn in tables of each kind; the first gives the rows their intervals."""
+
+_TRUE_TREE = "true_tree"
+_ARRAYS = (QUERY, CLASS, _TRUE_TREE)
+"""Beginnings of the names of a job's arrays; the others are kept for pictures."""
+
+_Rename = Callable[[dict], dict]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-    """All finished runs of one row on one block; queries of all folds joined.
+    """All finished seeds of one row on one block; queries of all folds joined.
 
-    Queries are in the order of their rows, so that cells of a block are paired.
+    Queries are in the order of their rows, so that cells of a block are paired. Under
+    `_TRUE_TREE` are their values where training had seen a shuffled tree.
     """
 
+    seeds: list[int]
     tunings: list[dict]  # [fold]
     results: list[list[dict]]  # [seed][fold]
-    values: dict[str, np.ndarray]  # measure -> [seeds, queries]
-    on_true_tree: dict[str, np.ndarray]  # the same where the tree was shuffled
-    rows: np.ndarray
+    values: dict[str, dict[str, np.ndarray]]  # unit -> measure -> [seeds, of the unit]
+    rows: np.ndarray | None  # of the queries, where they were kept
 
 
-def _load_cell(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> _Cell | None:
+def _load_cell(
+    jobs: Jobs, block: Block, row: Row, seeds: list[int], rename: _Rename
+) -> _Cell | None:
     """The seeds of a cell that are finished in every fold, None if there are none."""
-    paths = [
-        [jobs.result_path(block, row, fold, seed) for fold in range(block.folds)]
+    folds = range(block.folds)
+    paths = {
+        seed: [jobs.result_path(block, row, fold, seed) for fold in folds]
         for seed in seeds
-    ]
-    paths = [folds for folds in paths if all(path.exists() for path in folds)]
+    }
+    paths = {s: files for s, files in paths.items() if all(f.exists() for f in files)}
     if not paths:
         return None
-    arrays = []
-    for folds in paths:
-        loaded = [_of_queries(path.with_suffix(".npz")) for path in folds]
-        joined = {k: np.concatenate([x[k] for x in loaded]) for k in loaded[0]}
-        order = np.argsort(joined["rows"])
-        arrays.append({key: values[order] for key, values in joined.items()})
+    results = [[read_json(path) for path in files] for files in paths.values()]
+    for run in (run for of_seed in results for run in of_seed):
+        run |= {key: rename(run[key]) for key in run if key.startswith("measures")}
+    arrays, rows = zip(*(_arrays(files) for files in paths.values()), strict=True)
+    values = {
+        prefix: rename(
+            {
+                name.removeprefix(f"{prefix}/"): np.stack([one[name] for one in arrays])
+                for name in arrays[0]
+                if name.startswith(f"{prefix}/")
+            }
+        )
+        for prefix in _ARRAYS
+    }
+    values[SEED] = {
+        name: _per_seed(results, "measures", name)[:, None]
+        for name in results[0][0]["measures"]
+    }
+    tunings = [read_json(jobs.tuning_path(block, row, fold)) for fold in folds]
+    return _Cell(list(paths), tunings, results, values, rows[0])
 
-    def stacked(prefix):
-        return {
-            name.removeprefix(prefix): np.stack([x[name] for x in arrays])
-            for name in arrays[0]
-            if name.startswith(prefix)
-        }
 
-    return _Cell(
-        [read_json(jobs.tuning_path(block, row, f)) for f in range(block.folds)],
-        [[read_json(path) for path in folds] for folds in paths],
-        stacked("value/"),
-        stacked("true_tree/"),
-        arrays[0]["rows"],
-    )
-
-
-def _of_queries(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays of a job with a row a query, without those kept for pictures."""
-    with np.load(path) as arrays:
-        return {k: arrays[k] for k in arrays.files if not k.startswith("kept/")}
+def _arrays(
+    files: list[pathlib.Path],
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Arrays of one seed with its folds joined, and the rows of its queries."""
+    folds = []
+    for path in files:
+        with np.load(path.with_suffix(".npz")) as arrays:
+            kept = [k for k in arrays.files if k.split("/")[0] in (*_ARRAYS, "rows")]
+            folds.append({key: arrays[key] for key in kept})
+    joined = {key: np.concatenate([fold[key] for fold in folds]) for key in folds[0]}
+    if "rows" not in joined:
+        return joined, None
+    order = np.argsort(joined["rows"])
+    joined = {key: values[order] for key, values in joined.items()}
+    return joined, joined.pop("rows")
 
 
 def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -77,85 +104,164 @@ def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
+def _per_seed(results: list[list[dict]], key: str, measure: str) -> np.ndarray:
+    """A measure ``[seeds]``, the mean of its folds; NaN where no run has it."""
+    folds = [[run[key].get(measure) for run in of_seed] for of_seed in results]
+    return _mean(np.array(folds, np.float64), axis=1)
+
+
 def _spread(per_seed: np.ndarray) -> dict:
     deviation = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else float("nan")
-    return {"mean": float(per_seed.mean()), "sd": deviation}
+    return {"value": float(per_seed.mean()), "sd": deviation}
 
 
-def _interval(values: np.ndarray, units: np.ndarray) -> dict:
-    mean, low, high = metrics.two_way_interval(values, units=units)
-    return {"value": mean, "low": low, "high": high}
+def _resampled(unit: str, values: np.ndarray, groups: np.ndarray | None) -> dict:
+    """What drawing a unit anew says of values ``[seeds, of the unit]``.
+
+    Args:
+      unit: `QUERY`, `CLASS` or `SEED`.
+      values: of one row, or differences of two.
+      groups: ``[queries]`` what queries are drawn by, such as their instrument.
+    """
+    if unit == CLASS:
+        return {"p": metrics.sign_flip_test(values.mean(0))}
+    if unit == SEED:
+        _, low, high = metrics.seed_interval(values[:, 0])
+        return _spread(values[:, 0]) | {"low": low, "high": high}
+    value, low, high = metrics.two_way_interval(values, units=groups)
+    return {"value": value, "low": low, "high": high}
 
 
-def _measures(cell: _Cell, key: str, values: dict, units: np.ndarray) -> dict:
-    """Mean and deviation over seeds, with the interval where queries have values."""
-    measures = {
-        name: _spread(_mean(of_queries, axis=1)) | _interval(of_queries, units)
-        for name, of_queries in values.items()
-    }
+def _measures(
+    cell: _Cell, unit: str, groups: np.ndarray | None, key: str = "measures"
+) -> dict:
+    """Mean and deviation over seeds, with an interval where the unit has values."""
+    values = cell.values[unit if key == "measures" else _TRUE_TREE]
+    found = {}
     for name in cell.results[0][0][key]:
-        if name not in measures:
-            folds = [[run[key][name] for run in folds] for folds in cell.results]
-            measures[name] = _spread(_mean(np.array(folds, dtype=float), axis=1))
-    return measures
+        if name in values:
+            spread = _spread(_mean(values[name], axis=1))
+            found[name] = _resampled(unit, values[name], groups) | spread
+        else:
+            found[name] = _spread(_per_seed(cell.results, key, name))
+    return found
 
 
-def _summary(cell: _Cell, units: np.ndarray) -> dict:
+def _summary(cell: _Cell, unit: str, groups: np.ndarray | None) -> dict:
     runs = [run for folds in cell.results for run in folds]
     summary = {
-        "seeds": len(cell.results),
-        "folds": len(cell.results[0]),
+        "seeds": len(cell.seeds),
+        "folds": len(cell.tunings),
         "chosen": [tuning["chosen"]["overrides"] for tuning in cell.tunings],
-        "neighbors": [run["neighbors"] for run in cell.results[0]],
+        "neighbors": [run.get("neighbors", []) for run in cell.results[0]],
         "steps": [[run["steps"] for run in folds] for folds in cell.results],
         "seconds": sum(job["seconds"] for job in [*runs, *cell.tunings]),
-        "measures": _measures(cell, "measures", cell.values, units),
+        "measures": _measures(cell, unit, groups),
     }
-    if cell.on_true_tree:
-        summary["true_tree"] = _measures(
-            cell, "measures_true_tree", cell.on_true_tree, units
-        )
-        overlaps = [
-            np.mean([run["sibling_overlap"] for run in folds]) for folds in cell.results
-        ]
-        summary["sibling_overlap"] = _spread(np.array(overlaps))
+    if cell.values[_TRUE_TREE]:
+        summary[_TRUE_TREE] = _measures(cell, unit, groups, "measures_true_tree")
+        overlaps = [[run["sibling_overlap"] for run in folds] for folds in cell.results]
+        summary["sibling_overlap"] = _spread(np.mean(overlaps, axis=1))
     return summary
 
 
-def _gains(cell: _Cell, baseline: _Cell, units: np.ndarray) -> dict:
-    """Differences to a baseline on the same queries, seed by seed.
+def _comparison(
+    cell: _Cell, other: _Cell, units: tuple[str, ...], groups: np.ndarray | None
+) -> dict:
+    """Differences on the same queries, on the seeds that both cells have.
 
     A row trained on a shuffled tree is compared on the true one.
     """
-    if not np.array_equal(cell.rows, baseline.rows):
-        raise ValueError("the two cells were not tested on the same queries")
-    seeds = min(len(cell.results), len(baseline.results))
-    return {
-        name: _interval(values[:seeds] - baseline.values[name][:seeds], units)
-        for name, values in (cell.on_true_tree or cell.values).items()
-    }
+    if not np.array_equal(cell.rows, other.rows):
+        raise UserError("the two cells were not tested on the same queries")
+    shared = [seed for seed in cell.seeds if seed in other.seeds]
+    mine, theirs = ([c.seeds.index(seed) for seed in shared] for c in (cell, other))
+    differences: dict[str, dict] = {}
+    for unit in units if shared else ():
+        compared, baseline = cell.values[unit], other.values[unit]
+        if unit == QUERY:
+            compared = cell.values[_TRUE_TREE] or compared
+        for name in (name for name in compared if name in baseline):
+            difference = compared[name][mine] - baseline[name][theirs]
+            found = _resampled(unit, difference, groups)
+            differences[name] = differences.get(name, {}) | found
+    return {"seeds": len(shared), "differences": differences}
 
 
-def _queries(cell: _Cell, dataset: data.Dataset, units: np.ndarray) -> dict:
+def _tested_on(cell: _Cell, dataset: data.Dataset) -> dict:
     """What the rows of a block were tested on."""
-    present = [len(set(ids[ids >= 0])) for ids in dataset.labels[cell.rows].T]
-    return {
-        "queries": len(cell.rows),
-        "units": len(np.unique(units)),
-        "unit": dataset.unit_name,
+    content = {
         "levels": dataset.hierarchy.level_names,
         "nodes": dataset.hierarchy.nodes_per_level,
-        "nodes_present": present,
+        "splits": {name: len(rows) for name, rows in dataset.splits.items()},
     }
+    for key in ("untrained_classes", "untested_classes"):
+        content[key] = cell.results[0][0].get(key, [])
+    if cell.rows is not None:
+        labels = dataset.labels[cell.rows]
+        content |= {
+            "queries": len(cell.rows),
+            "units": len(np.unique(dataset.units[cell.rows])),
+            "unit": dataset.unit_name,
+            "nodes_present": [len(set(ids[ids >= 0])) for ids in labels.T],
+        }
+    return content
 
 
 def _by_stratum(cell: _Cell, strata: np.ndarray, measure: str) -> dict:
     """Mean of a measure over seeds for each stratum of the queries."""
-    values, strata = cell.values[measure], strata[cell.rows]
+    values, strata = cell.values[QUERY][measure], strata[cell.rows]
     return {
         str(stratum): float(_mean(values[:, strata == stratum]))
         for stratum in np.unique(strata)
     }
+
+
+def _block(table: Table, block: Block, jobs: Jobs, seed_list: list[int] | None) -> dict:
+    rows = cell_rows(block, table, jobs.scale)
+    content = {
+        "name": block.name,
+        "note": block.note,
+        "settings": block.scales[jobs.scale] | block.fields,
+        "published": dataclasses.asdict(block.published),
+        "absent": False,
+        "rows": {},
+        "comparisons": [],
+    }
+    try:
+        dataset = jobs.load(block, rows[0])
+    except MissingDataError:
+        return content | {"absent": True}
+    levels = dataset.hierarchy.level_names
+    rename = functools.partial(current_names, levels=levels, source=jobs.measured)
+    cells = {
+        row.name: _load_cell(
+            jobs, block, row, seed_list or cell_seeds(block, row), rename
+        )
+        for row in rows
+    }
+    cells = {name: cell for name, cell in cells.items() if cell is not None}
+    if not cells:
+        return content
+    units, one = UNITS[table.measured], next(iter(cells.values()))
+    groups = None if one.rows is None else dataset.units[one.rows]
+    content |= _tested_on(one, dataset)
+    content["rows"] = {
+        name: _summary(cell, units[0], groups) for name, cell in cells.items()
+    }
+    content["comparisons"] = [
+        {"row": row.name, "against": name}
+        | _comparison(cells[row.name], cells[name], units, groups)
+        for row in rows
+        for name in dict.fromkeys((*table.baselines, *row.against))
+        if name != row.name and row.name in cells and name in cells
+    ]
+    if block.strata is not None:
+        content["by_stratum"] = {
+            name: _by_stratum(cell, block.strata(), f"knn/{levels[-1]}")
+            for name, cell in cells.items()
+        }
+    return content
 
 
 def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
@@ -164,50 +270,18 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
     Args:
       table: its definition.
       jobs: where the runs lie.
-      seed_list: seeds to count; None: those of each block.
+      seed_list: seeds to count; None: those of each cell.
     """
-    blocks = []
-    for block in table.blocks:
-        cells = {
-            row.name: _load_cell(jobs, block, row, seed_list or cell_seeds(block, row))
-            for row in cell_rows(block, table, jobs.scale)
-        }
-        finished = {name: cell for name, cell in cells.items() if cell is not None}
-        content = {
-            "name": block.name,
-            "note": block.note,
-            "settings": block.scales[jobs.scale] | block.fields,
-            "published": block.published,
-            "absent": jobs.data_problem(block, table.rows[0]) is not None,
-            "rows": {},
-        }
-        if finished:
-            dataset = jobs.load(block, table.rows[0])
-            one = next(iter(finished.values()))
-            units = dataset.units[one.rows]
-            content |= _queries(one, dataset, units)
-            for name, cell in finished.items():
-                content["rows"][name] = _summary(cell, units) | {
-                    "gain": {
-                        baseline: _gains(cell, finished[baseline], units)
-                        for baseline in table.baselines
-                        if baseline in finished and baseline != name
-                    }
-                }
-            finest = f"knn/{dataset.hierarchy.level_names[-1]}"
-            if block.strata is not None:
-                content["by_stratum"] = {
-                    name: _by_stratum(cell, block.strata(), finest)
-                    for name, cell in finished.items()
-                }
-        blocks.append(content)
+    blocks = [_block(table, block, jobs, seed_list) for block in table.blocks]
     return {
+        "format": FORMAT,
         "table": table.name,
         "measured": table.measured,
         "title": table.title,
         "note": table.note,
+        "needed_accuracy": table.needed_accuracy,
         "baselines": table.baselines,
-        "row_names": [row.name for row in table.rows],
+        "row_names": [row.name for row in table.shown_rows()],
         "trials": {
             row.name: max(
                 (
@@ -217,7 +291,7 @@ def aggregate(table: Table, jobs: Jobs, seed_list: list[int] | None) -> dict:
                 ),
                 default=len(row.grid),
             )
-            for row in table.rows
+            for row in table.shown_rows()
         },
         "blocks": blocks,
     }

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from experiments.papers.tables import TABLES, Block, Row, scaled_experiment
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from experiments.tables.jobs import Jobs
 from hierjax import evaluation, metrics, plotting
 from hierjax.errors import UserError

@@ -1,23 +1,29 @@
 """The work behind a table: tune each cell on validation, then run its seeds.
 
 Every job writes one file when it is done, so that a table continues where it was cut
-off and its rows can be computed by different processes.
+off and its rows can be computed by different processes. A row and its selections have
+jobs of their own, done together: their trainings are shared.
 """
 
 import dataclasses
-import functools
 import pathlib
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from experiments.papers.tables import Block, Row, scaled_experiment, trials
 from experiments.runs.files import plain, read_json, write_json
-from experiments.runs.probing import PROBE, probe, probe_state
-from experiments.settings.experiment import Experiment, embed_input, load_data
-from experiments.settings.methods import fit, untrained_embed, whole_tuples
-from hierjax import data, evaluation, training
+from experiments.runs.obtaining import Obtained
+from experiments.runs.probing import PROBE
+from experiments.settings import formats
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import load_data
+from experiments.tables.measured import measure, validation_value
+from experiments.tables.sharing import groups, obtain_each
+from hierjax import data, options
 from hierjax.errors import DivergedError, MissingDataError, UserError
+from hierjax.objectives import Input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +55,64 @@ class Jobs:
         return None
 
     def run(self, block: Block, row: Row, seeds: list[int]) -> None:
-        """Do what is missing of one cell."""
+        """Do what is missing of one cell, and of those of its selections."""
+        rows = {selected.name: selected for selected in row.selected()}
         for fold in range(block.folds):
-            tuning = self._once(
-                self.tuning_path(block, row, fold),
-                self._tuning_settings(block.tuned_on or block, row),
-                functools.partial(self._tune, block.tuned_on or block, row, fold),
-            )
+            tunings = self._tunings(block, rows, fold)
             for seed in seeds:
-                experiment = self._final_experiment(block, row, fold, seed, tuning)
-                path = self.result_path(block, row, fold, seed)
-                self._once(
-                    path,
-                    {"experiment": _record(experiment), **self._measured_as(block)},
-                    functools.partial(self._final, block, experiment, tuning, path),
+                self._finals(block, rows, fold, seed, tunings)
+
+    def _tunings(self, block: Block, rows: dict[str, Row], fold: int) -> dict:
+        """The tuning of each row, by its name."""
+        tuned_on = block.tuned_on or block
+        return self._once(
+            {
+                name: _Job(
+                    self.tuning_path(block, row, fold),
+                    self._tuning_settings(tuned_on, row),
                 )
+                for name, row in rows.items()
+            },
+            lambda missing: self._tune(
+                tuned_on, {name: rows[name] for name in missing}, fold
+            ),
+        )
+
+    def _finals(
+        self, block: Block, rows: dict[str, Row], fold: int, seed: int, tunings: dict
+    ) -> None:
+        """Train each row as it was tuned and measure it on the test split."""
+        experiments = {
+            name: self._final_experiment(block, row, fold, seed, tunings[name])
+            for name, row in rows.items()
+        }
+        measured_as = self._measured_as(block)
+        jobs = {
+            name: _Job(
+                self.result_path(block, row, fold, seed),
+                {"experiment": _record(experiments[name]), **measured_as},
+            )
+            for name, row in rows.items()
+        }
+
+        def work(missing: list[str]) -> dict[str, dict]:
+            results = {}
+            found = obtain_each({name: experiments[name] for name in missing})
+            for name, obtained in found.items():
+                if isinstance(obtained, DivergedError):
+                    raise obtained
+                result, arrays = measure(
+                    self.measured,
+                    obtained,
+                    neighbors=tunings[name]["neighbors"],
+                    targets=block.targets,
+                )
+                np.savez_compressed(jobs[name].path.with_suffix(".npz"), **arrays)
+                results[name] = {"steps": obtained.steps, **result}
+            return results
+
+        for names in groups(experiments):
+            self._once({name: jobs[name] for name in names}, work)
 
     def tuning_path(self, block: Block, row: Row, fold: int) -> pathlib.Path:
         """File of the trials of one fold and the choice among them."""
@@ -76,34 +125,51 @@ class Jobs:
     def _fold(self, block: Block, row: Row, fold: int) -> pathlib.Path:
         return self.folder / block.name / row.name / f"fold{fold}"
 
-    def _once(self, path: pathlib.Path, settings: dict, job) -> dict:
-        """The result of a job, from its file if it was done with these settings."""
-        settings = plain(settings)
-        if path.exists():
-            result = read_json(path)
-            if result["settings"] != settings:
-                raise UserError(
-                    f"{path} was computed with other settings than now; choose "
-                    "another --workdir, or remove it to compute it again"
-                )
-            return result
-        path.parent.mkdir(parents=True, exist_ok=True)
-        start = time.monotonic()
-        result = job()
-        result |= {"settings": settings, "seconds": time.monotonic() - start}
-        write_json(path, result)
-        where = path.relative_to(self.folder).with_suffix("")
-        print(f"{where}  {result['seconds']:.1f} s", flush=True)
-        return result
+    def _once(
+        self,
+        jobs: dict[str, "_Job"],
+        work: Callable[[list[str]], dict[str, dict]],
+    ) -> dict[str, dict]:
+        """The results of jobs that share their work, from their files if they have any.
 
-    def _experiment(self, block: Block, row: Row, fold: int, **changes) -> Experiment:
+        Args:
+          jobs: by name.
+          work: does those of some names; its seconds are divided among them.
+        """
+        results = {name: job.stored() for name, job in jobs.items()}
+        missing = [name for name, result in results.items() if result is None]
+        if not missing:
+            return results
+        for name in missing:
+            jobs[name].path.parent.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        done = work(missing)
+        seconds = (time.monotonic() - start) / len(missing)
+        for name, result in done.items():
+            path = jobs[name].path
+            results[name] = result | {
+                "settings": jobs[name].settings,
+                "seconds": seconds,
+            }
+            write_json(path, results[name])
+            where = path.relative_to(self.folder).with_suffix("")
+            print(f"{where}  {seconds:.1f} s", flush=True)
+        return results
+
+    def _experiment(
+        self, block: Block, row: Row, fold: int, changes: Mapping
+    ) -> Experiment:
+        """A cell with its options changed, see `hierjax.options.changed`."""
         base = scaled_experiment(block, row, self.scale, self.data_dir)
-        return dataclasses.replace(base, fold=fold, **changes)
+        try:
+            return options.changed(base, {"fold": fold, **changes})
+        except UserError as error:
+            raise UserError(f"{block.name}/{row.name}: {error}") from None
 
     def _tuning_settings(self, block: Block, row: Row) -> dict:
         return {
             "grid": trials(block, row, self.scale),
-            "base": _record(self._experiment(block, row, 0)),
+            "base": _record(self._experiment(block, row, 0, {})),
         }
 
     def _measured_as(self, block: Block) -> dict:
@@ -117,196 +183,105 @@ class Jobs:
     ) -> Experiment:
         """The chosen setting with a seed of its own."""
         chosen = tuning["chosen"]
-        changes = _settable(chosen["overrides"]) | {"seed": seed, "refit": block.refit}
+        # Jobs of format 1 named options as they were called then.
+        overrides = formats.overrides_of_today(chosen["overrides"])
+        changes = overrides | {"seed": seed, "refit": block.refit}
         if block.refit and "best_step" in chosen:
             changes["num_steps"] = max(chosen["best_step"], 1)
-        return self._experiment(block, row, fold, **changes)
+        return self._experiment(block, row, fold, changes)
 
-    def _tune(self, block: Block, row: Row, fold: int) -> dict:
-        """Try the grid with seed 0; keep the best on validation."""
-        grid = trials(block, row, self.scale)
+    def _tune(self, block: Block, rows: dict[str, Row], fold: int) -> dict[str, dict]:
+        """Try the grid with seed 0; keep the best on validation, for each row."""
+        # That of all of them.
+        grid = trials(block, next(iter(rows.values())), self.scale)
         if len(grid) == 1:
-            return {"trials": [], "chosen": {"overrides": grid[0]}, "neighbors": None}
-        tried, best = [], None
+            untried = {"trials": [], "chosen": {"overrides": grid[0]}}
+            return {name: untried | {"neighbors": None} for name in rows}
+        tried = {name: [] for name in rows}
+        best: dict[str, Obtained] = {}
         for overrides in grid:
-            experiment = self._experiment(block, row, fold, **_settable(overrides))
-            trial = {"overrides": overrides}
-            try:
-                obtained = _obtain(experiment, overrides.get("distance", "cosine"))
-            except DivergedError as error:
-                tried.append(trial | {"value": -np.inf, "failed": str(error)})
-                continue
-            trial["value"] = obtained.validation_value()
-            if experiment.loss != "none":
-                trial["best_step"] = obtained.steps
-            if all(trial["value"] > other["value"] for other in tried):
-                best = obtained
-            tried.append(trial)
-        if best is None:
-            raise UserError(
-                f"{block.name}/{row.name}: every trial of the tuning failed"
+            found = obtain_each(
+                {
+                    name: self._experiment(block, row, fold, overrides)
+                    for name, row in rows.items()
+                }
             )
-        chosen = max(tried, key=lambda trial: trial["value"])
+            for name, obtained in found.items():
+                trial = _trial(overrides, obtained)
+                failed = "failed" in trial
+                if not failed and all(
+                    trial["value"] > other["value"] for other in tried[name]
+                ):
+                    best[name] = obtained
+                tried[name].append(trial)
+        for name in rows:
+            if name not in best:
+                raise UserError(
+                    f"{block.name}/{name}: every trial of the tuning failed"
+                )
         counted = self.measured == "neighbors"
         return {
-            "trials": tried,
-            "chosen": chosen,
-            "neighbors": best.neighbors() if counted else None,
+            name: {
+                "trials": tried[name],
+                "chosen": max(tried[name], key=lambda trial: trial["value"]),
+                "neighbors": best[name].neighbors() if counted else None,
+            }
+            for name in rows
         }
-
-    def _final(
-        self, block: Block, experiment: Experiment, tuning: dict, path: pathlib.Path
-    ) -> dict:
-        """Train and measure on the test split; arrays go beside ``path``."""
-        distance = tuning["chosen"]["overrides"].get("distance", "cosine")
-        obtained = _obtain(experiment, distance)
-        if self.measured == "classes":
-            result, arrays = _measure_classes(obtained)
-        elif self.measured == "probes":
-            result, arrays = _measure_probes(obtained, block.targets)
-        else:
-            result, arrays = _measure_neighbors(obtained, tuning["neighbors"])
-        np.savez_compressed(path.with_suffix(".npz"), **arrays)
-        return {"steps": obtained.steps, **result}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Obtained:
-    """An embedding and where it is from.
+class _Job:
+    """A file and the settings that its result depends on."""
 
-    Attributes:
-      experiment: what was run.
-      dataset: its data.
-      embed: the embedding.
-      distance: in which its neighbours are searched.
-      steps: of the best state, 0 without training.
-      best_value: on validation, NaN without training.
-      classifier: where the experiment has one.
-      state: that was trained, if any was.
-      guarded: mean share of rows whose masks had to be mended, over the training; NaN
-        where none can be.
-    """
+    path: pathlib.Path
+    settings: dict
 
-    experiment: Experiment
-    dataset: data.Dataset
-    embed: evaluation.Embed
-    distance: str
-    steps: int = 0
-    best_value: float = float("nan")
-    classifier: evaluation.Classifier | None = None
-    state: training.State | None = None
-    guarded: float = float("nan")
-
-    def neighbors(self) -> tuple[int, ...]:
-        """Numbers of neighbours that are best on validation."""
-        return evaluation.choose_neighbors(
-            self.embed, self.dataset, distance=self.distance
-        )
-
-    def validation_value(self) -> float:
-        """What trials are compared by."""
-        if self.experiment.loss != "none":
-            return self.best_value
-        measured = evaluation.evaluate(
-            self.embed,
-            self.dataset,
-            split="validation",
-            neighbors=self.neighbors(),
-            distance=self.distance,
-        )
-        return measured.measures["knn/average"]
+    def stored(self) -> dict | None:
+        """The result if it was done with these settings, None if it was not done."""
+        if not self.path.exists():
+            return None
+        result = read_json(self.path)
+        if not _same_settings(result["settings"], plain(self.settings)):
+            raise UserError(
+                f"{self.path} was computed with other settings than now; choose "
+                "another --workdir, or remove it to compute it again"
+            )
+        return result
 
 
-def _obtain(experiment: Experiment, distance: str) -> _Obtained:
-    dataset = load_data(experiment)
-    experiment = whole_tuples(experiment, dataset)
-    if experiment.loss == "none":
-        return _Obtained(experiment, dataset, embed_input(dataset), distance)
-    if experiment.loss == "untrained":
-        embed = untrained_embed(experiment, dataset)
-        return _Obtained(experiment, dataset, embed, "cosine")
-    fitted = fit(experiment, dataset, num_devices=1)
-    return _Obtained(
-        experiment,
-        dataset,
-        fitted.embed,
-        "cosine",
-        fitted.best_step,
-        fitted.best_value,
-        fitted.classifier,
-        fitted.state,
-        float(np.mean([r.get("guarded", np.nan) for r in fitted.records])),
-    )
-
-
-def _measure_neighbors(
-    obtained: _Obtained, neighbors: tuple[int, ...]
-) -> tuple[dict, dict[str, np.ndarray]]:
-    """Measures of the embedding, on the true tree too where it was shuffled."""
-    options = {"neighbors": neighbors, "distance": obtained.distance}
-    measured = evaluation.evaluate(obtained.embed, obtained.dataset, **options)
-    arrays = {"rows": measured.rows}
-    arrays |= {f"value/{k}": v for k, v in measured.per_query.items()}
-    result = {"neighbors": measured.neighbors, "measures": measured.measures}
-    experiment = obtained.experiment
-    if experiment.shuffle_hierarchy:
-        plain = dataclasses.replace(experiment, shuffle_hierarchy=False)
-        true_data = load_data(plain)
-        on_true = evaluation.evaluate(obtained.embed, true_data, **options)
-        result["measures_true_tree"] = on_true.measures
-        arrays |= {f"true_tree/{k}": v for k, v in on_true.per_query.items()}
-        result["sibling_overlap"] = true_data.hierarchy.sibling_overlap(
-            obtained.dataset.hierarchy
-        )
-    return result, arrays
-
-
-def _measure_classes(obtained: _Obtained) -> tuple[dict, dict[str, np.ndarray]]:
-    """Measures of classes and their representatives."""
-    measured = evaluation.evaluate_classes(
-        obtained.embed,
-        obtained.dataset,
-        classifier=obtained.classifier,
-        num_permutations=999,
-    )
-    result = {
-        "measures": measured.measures,
-        "untrained_classes": measured.untrained_classes,
-        "untested_classes": measured.untested_classes,
-    }
-    arrays = {f"class/{k}": v for k, v in measured.per_class.items()}
-    arrays |= {
-        f"representatives/{k}": v.astype(np.float32)
-        for k, v in measured.representatives.items()
-    }
-    return result, arrays
-
-
-def _measure_probes(
-    obtained: _Obtained, targets: tuple[str, ...]
-) -> tuple[dict, dict[str, np.ndarray]]:
-    """Linear and nearest-neighbour probes of the frozen encoder."""
-    experiment, dataset = obtained.experiment, obtained.dataset
-    if obtained.state is None:
-        probed = probe(obtained.embed, dataset, targets=targets)
-    else:
-        probed = probe_state(experiment, dataset, obtained.state, targets=targets)
-    arrays = {"rows": probed.rows}
-    arrays |= {f"kept/{k}": v.astype(np.float16) for k, v in probed.kept.items()}
-    arrays |= {f"value/{k}": v for k, v in probed.per_query.items()}
-    measures = probed.measures | {
-        "guarded": obtained.guarded,
-        "validation": obtained.best_value,
-    }
-    result = {"neighbors": [], "measures": measures, "chosen": probed.chosen}
-    return result, arrays
+def _trial(overrides: Mapping, obtained: Obtained | DivergedError) -> dict:
+    """A trial as the file of a tuning keeps it."""
+    if isinstance(obtained, DivergedError):
+        return {"overrides": overrides, "value": -np.inf, "failed": str(obtained)}
+    trial = {"overrides": overrides, "value": validation_value(obtained)}
+    if obtained.state is not None:
+        trial["best_step"] = obtained.steps
+    return trial
 
 
 def _record(experiment: Experiment) -> dict:
     """What decides a job's result; where the data lie does not."""
-    return dataclasses.asdict(experiment) | {"data_dir": ""}
+    return formats.to_record(experiment) | {"data_dir": ""}
 
 
-def _settable(overrides: dict) -> dict:
-    """Overrides of an experiment; 'distance' of the input row is the measures'."""
-    return {key: value for key, value in overrides.items() if key != "distance"}
+def _same_settings(stored: dict, wanted: dict) -> bool:
+    """Whether two jobs are the same, whichever version wrote the first."""
+    if stored.keys() != wanted.keys():
+        return False
+    if "experiment" in wanted:
+        held, now = (formats.from_record(x["experiment"]) for x in (stored, wanted))
+        if "format" not in stored["experiment"] and isinstance(now.method, Input):
+            # In which neighbours of inputs were searched was in the tuning alone.
+            now = dataclasses.replace(now, method=Input())
+        return held == now and all(
+            stored[key] == wanted[key] for key in wanted if key != "experiment"
+        )
+    return _trials(stored) == _trials(wanted)
+
+
+def _trials(settings: dict) -> list[Experiment]:
+    """The settings of a tuning as experiments, the cell before it first."""
+    base = formats.from_record(settings["base"])
+    overrides = map(formats.overrides_of_today, settings["grid"])
+    return [base, *(options.changed(base, each) for each in overrides)]
