@@ -15,12 +15,22 @@ def whole_report():
     """For tests that look at the pictures of a run: asks for them."""
 
 
-@pytest.fixture(autouse=True)
-def _short_report(request, monkeypatch):
-    """Spares the other tests the drawing, which takes longer than their training."""
-    if "whole_report" not in request.fixturenames:
+@pytest.fixture
+def draw_no_more(monkeypatch):
+    """A callable: what runs after it is spared the drawing."""
+
+    def stop():
         monkeypatch.setattr(report, "figures", lambda findings: {})
         monkeypatch.setattr(points, "MAX_POINTS", 30)
+
+    return stop
+
+
+@pytest.fixture(autouse=True)
+def _short_report(request, draw_no_more):
+    """Spares the other tests the drawing, which takes longer than their training."""
+    if "whole_report" not in request.fixturenames:
+        draw_no_more()
 
 
 @pytest.fixture
@@ -31,9 +41,12 @@ def run(monkeypatch):
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
         try:
             with pytest.raises(SystemExit) as stop:
-                command_line.run(
-                    command.main, command.define_flags, arguments=positional
-                )
+                if callable(command):  # A file of the user's own.
+                    command()
+                else:
+                    command_line.run(
+                        command.main, command.define_flags, arguments=positional
+                    )
             return stop.value.code or 0
         finally:
             # Not those of libraries that were imported along the way.

@@ -10,7 +10,7 @@ from PIL import Image
 from experiments import evaluate, train
 from experiments.papers import PRESETS, class_hierarchies
 from experiments.runs.files import read_json
-from experiments.settings import experiment, methods
+from experiments.settings import experiment, loading, methods
 from hierjax import training
 from hierjax.data.prepare import prepare
 from tests.experiments.test_train import make_npz
@@ -22,13 +22,13 @@ def preset(name):
     return f"--experiment=class_hierarchies/{name}", *SHORT
 
 
-@pytest.mark.parametrize("row", class_hierarchies.ROWS)
+@pytest.mark.parametrize("row", class_hierarchies.rows())
 def test_every_configuration_trains_a_step(row):
     chosen = PRESETS[f"class_hierarchies/gm_notes/{row}"].experiment
     settings = {"model": "linear", "num_steps": 2, "eval_every": 2}
     settings |= {"augment": "none", "embed_dim": 8}
     small = type(chosen)(**(vars(chosen) | settings))
-    dataset = experiment.load_data(small)
+    dataset = loading.load_data(small)
     result = methods.fit(small, dataset, num_devices=1)
     scores = result.classifier.scores(result.embed(np.arange(4)))
     assert scores.shape == (4, 128) and np.isfinite(scores).all()
@@ -53,7 +53,9 @@ def test_every_network_fits_its_images(name):
     assert shapes.shape == (2, 128) and shapes.dtype == np.float32
 
 
-def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
+def test_from_flags_to_report_and_again(
+    run, capsys, tmp_path, whole_report, draw_no_more
+):
     workdir = f"--workdir={tmp_path}/w"
     arguments = [workdir, *preset("gm_notes/proxydr+ema+dynamic")]
     # Which network it is does not matter here.
@@ -63,16 +65,17 @@ def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     assert re.search(r"^instrument +0\.0.. .*\[.*\]$", text, re.M)
     assert "agree with the tree by gamma" in text
     text = (tmp_path / "w" / "report" / "report.md").read_text()
-    assert "| classes | proxies | means |" in text and "| gamma |" in text
+    assert "| classes | proxies | means |" in text and "| gamma/all |" in text
     results = read_json(tmp_path / "w" / "results.json")
     assert results["classes"]["untrained_classes"] == []
     first = results["classes"]["measures"]
-    assert set(first["accuracy/proxies"]) == {"value", "low", "high"}
+    assert set(first["accuracy/instrument/proxies"]) == {"value", "low", "high"}
     names = {path.name for path in (tmp_path / "w" / "report").iterdir()}
     assert {"dendrograms_proxies.png", "class_distances.png"} <= names
     assert "proxies_upgma.nwk" in names and "means_upgma.nwk" in names
     records = training.read_records(tmp_path / "w" / "metrics.jsonl")
-    assert {"scale", "accuracy", "validation/gamma"} <= set(records[-1])
+    assert {"scale", "accuracy", "validation/gamma/all/proxies"} <= set(records[-1])
+    draw_no_more()
     assert run(evaluate, workdir) == 0
     again = read_json(tmp_path / "w" / "results.json")["classes"]["measures"]
     assert again.keys() == first.keys()
@@ -89,7 +92,7 @@ def test_an_untrained_network(run, capsys, tmp_path):
     assert results["untrained"]["measures"]["knn/family"]["value"] > 0
     text = (tmp_path / "w" / "report" / "report.md").read_text()
     assert "| input | untrained | gain |" in text
-    assert "accuracy/proxies" not in results["classes"]["measures"]
+    assert "accuracy/instrument/proxies" not in results["classes"]["measures"]
     assert not (tmp_path / "w" / "metrics.jsonl").exists()
 
 
@@ -98,7 +101,7 @@ def test_own_vectors_with_a_ragged_tree(run, capsys, tmp_path):
     arguments = [*preset("npz/proxydr+mds"), f"--data_path={path}"]
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
     measures = read_json(tmp_path / "w" / "results.json")["classes"]["measures"]
-    assert measures["gamma/proxies"]["value"] > 0.99
+    assert measures["gamma/all/proxies"]["value"] > 0.99
 
 
 @pytest.mark.parametrize("name", ["cifar100/normface+ema", "micro_s/corr"])
@@ -111,7 +114,10 @@ def test_a_preset_moves_to_own_vectors(run, capsys, tmp_path, name):
     assert "for these data: model = 'mlp'" in output
     config = read_json(tmp_path / "w" / "config.json")
     assert config["augment"] == "none" and not config["size_inform"]
-    assert config["loss"] == PRESETS[f"class_hierarchies/{name}"].experiment.loss
+    assert (
+        config["method"]["name"]
+        == PRESETS[f"class_hierarchies/{name}"].experiment.method.name
+    )
 
 
 def test_own_images_with_sizes(run, tmp_path):
@@ -158,11 +164,15 @@ def test_images_with_sizes_from_the_published_layout(run, capsys, tmp_path):
     ("name", "arguments", "words"),
     [
         ("gm_notes/proxydr", ["--set=size_inform=true"], ["size"]),
-        ("gm_notes/proxydr", ["--set=scale=0"], ["scale", "positive"]),
-        ("gm_notes/proxydr", ["--set=proxies=emma"], ["proxies", "ema"]),
-        ("gm_notes/softmax", ["--set=proxies=ema"], ["softmax"]),
-        ("gm_notes/corr", ["--set=dynamic_scale=true"], ["corr"]),
-        ("gm_notes/proxydr", ["--set=ema_decay=2"], ["ema_decay"]),
+        ("gm_notes/proxydr", ["--set=value=0"], ["value", "above 0"]),
+        (
+            "gm_notes/proxydr",
+            ["--set=representatives=emma"],
+            ["representatives", "ema"],
+        ),
+        ("gm_notes/softmax", ["--set=representatives=ema"], ["softmax"]),
+        ("gm_notes/corr", ["--set=scale=dynamic"], ["corr"]),
+        ("gm_notes/proxydr", ["--set=representatives=ema", "--set=decay=2"], ["decay"]),
         ("gm_notes/proxydr", ["--set=distance=cosine"], ["distance", "arccos"]),
         ("gm_notes/proxydr", ["--set=model=resnet"], ["model", "resnet18"]),
         ("gm_notes/proxydr", ["--set=weights=none.pth"], ["none.pth"]),
@@ -197,7 +207,7 @@ def test_cifar100_as_its_presets_load_it(shared_data):
     chosen = PRESETS["class_hierarchies/cifar100/normface+ema"].experiment
     assert chosen.augment == "random_affine_flip"
     fields = {"data_dir": str(folder), "num_train": 500}
-    dataset = experiment.load_data(type(chosen)(**(vars(chosen) | fields)))
+    dataset = loading.load_data(type(chosen)(**(vars(chosen) | fields)))
     assert dataset.features.dtype == np.uint8
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {
         "train": 500,
@@ -205,6 +215,6 @@ def test_cifar100_as_its_presets_load_it(shared_data):
         "test": 10_000,
     }
     assert dataset.hierarchy.nodes_per_level == (3, 7, 20, 100)
-    other = experiment.load_data(type(chosen)(**(vars(chosen) | fields | {"seed": 1})))
+    other = loading.load_data(type(chosen)(**(vars(chosen) | fields | {"seed": 1})))
     assert other.features is dataset.features
     assert (other.rows("validation") != dataset.rows("validation")).any()

@@ -87,7 +87,7 @@ def test_two_runs_on_the_same_queries(run, capsys, runs_of, tmp_path):
     assert f"| knn/level_1 | {shown} |" in printed
     assert re.search(r"\| knn/level_1 \| \*\*[01]\.\d{3} \[.*\]\*\* \| 0\.\d", printed)
     # No interval of a difference, no mark.
-    assert re.search(r"\| mistake_distance/hops \| [\d-]", printed)
+    assert re.search(r"\| mistake_hops/all \| [\d-]", printed)
     assert "| noise | 0.0 | 4.0 |" in printed
     assert "seed" not in printed.split("Fields that differ")[1]
 
@@ -168,7 +168,7 @@ def test_the_best_must_beat_every_other_run():
             {},
             {"split": "test"},
             {"knn/a": {"value": float(values.mean())}},
-            same | {"knn/a": values, "mistake_distance/hops": -values},
+            same | {"knn/a": values, "mistake_hops/all": -values},
             [],
         )
 
@@ -177,13 +177,13 @@ def test_the_best_must_beat_every_other_run():
     level = make("level", 0.9)
     level.per_query["knn/a"] = level.per_query["knn/a"] + 0.01 * noise[::-1]
     assert comparison.best([high, level, low], "knn/a") is None
-    assert comparison.best([high, low], "mean_angle/means") is None
+    assert comparison.best([high, low], "mean_angle/all/means") is None
     # Where lower is better, the lowest is the best.
     for run in (low, high):
-        run.measures["mistake_distance/hops"] = {
-            "value": float(run.per_query["mistake_distance/hops"].mean())
+        run.measures["mistake_hops/all"] = {
+            "value": float(run.per_query["mistake_hops/all"].mean())
         }
-    assert comparison.best([low, high], "mistake_distance/hops") == 1
+    assert comparison.best([low, high], "mistake_hops/all") == 1
     other = make("other", 0)
     other.per_query["labels"] = rows[:, None] + 1
     assert comparison.best([high, other], "knn/a") is None

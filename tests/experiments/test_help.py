@@ -9,7 +9,7 @@ import pytest
 from experiments import completion, embed, train
 from experiments.cli import help_text
 from experiments.papers import PRESETS, QUICKSTART
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from experiments.settings.methods import fit, rehearse
 from hierjax import training
 
@@ -20,7 +20,7 @@ def test_help_is_grouped_and_short(run, capsys, asking):
     text = capsys.readouterr().out
     titles = [line for line in text.splitlines() if line.endswith(":")]
     assert titles[:2] == ["What to train:", "Data:"] and "Several hosts:" in titles
-    assert len(text.splitlines()) < 60 and max(map(len, text.splitlines())) <= 100
+    assert len(text.splitlines()) < 80 and max(map(len, text.splitlines())) <= 100
     for name in ("--experiment=TEXT", "--num_steps=N", "--learning_rate=X", "--list "):
         assert text.count(f"  {name}") == 1
     assert "chex" not in text and "repeat this option" not in text

@@ -11,7 +11,8 @@ from experiments.papers import PRESETS, hierarchical_contrastive, own_data
 from experiments.papers.tables import TABLES, cell_rows, scaled_experiment, trials
 from experiments.runs.files import read_json
 from experiments.settings import methods
-from experiments.settings.experiment import Experiment, load_data
+from experiments.settings.experiment import Experiment
+from experiments.settings.loading import load_data
 from experiments.tables import figures
 from experiments.tables.jobs import Jobs
 from hierjax import training
@@ -20,7 +21,7 @@ from tests.experiments.test_train import make_npz
 SHORT = ["--num_steps=6", "--set=eval_every=3", "--set=warmup_steps=1"]
 SHORT += ["--num_devices=1", "--batch_size=16"]
 QUICK = ("cross_entropy", "simclr", "hmce_pairwise", "heads", "ahmlc")
-TRAINED = [row for row in hierarchical_contrastive.ROWS if row != "input"]
+TRAINED = [row for row in hierarchical_contrastive.rows() if row != "input"]
 
 
 def preset(name):
@@ -58,7 +59,7 @@ def test_every_method_trains_a_step(row):
     "name", sorted(hierarchical_contrastive.DATASETS.keys() - set(own_data.KINDS))
 )
 def test_every_data_set_fits_its_network(name):
-    chosen = hierarchical_contrastive.experiment(name, "hmce")
+    chosen = hierarchical_contrastive.experiment(name, {"method": "hmce"})
     shape = {
         "gm_notes": (24, 32),
         "cifar100": (32, 32, 3),
@@ -78,7 +79,9 @@ def test_every_data_set_fits_its_network(name):
     assert views.shape[0] == 2
 
 
-def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
+def test_from_flags_to_report_and_again(
+    run, capsys, tmp_path, whole_report, draw_no_more
+):
     workdir = f"--workdir={tmp_path}/w"
     name = "hierarchical_digits/ghmlc_mean"
     arguments = [workdir, *preset(name), "--set=width=4"]
@@ -88,13 +91,14 @@ def test_from_flags_to_report_and_again(run, capsys, tmp_path, whole_report):
     assert "| frozen features |" in text and "| probe/class_name |" in text
     results = read_json(tmp_path / "w" / "results.json")
     first = results["probes"]["measures"]
-    assert set(first["nn/category"]) == {"value", "low", "high"}
-    assert first["mask_share/category"]["value"] > 0
-    assert first["inferred_levels"]["value"] >= 1
+    assert set(first["nn/category/features"]) == {"value", "low", "high"}
+    assert first["mask_share/category/projections"]["value"] > 0
+    assert first["inferred_levels/all/projections"]["value"] >= 1
     names = {path.name for path in (tmp_path / "w" / "report").iterdir()}
     assert {"level_masks.png", "embeddings.png", "training_curves.png"} <= names
     records = training.read_records(tmp_path / "w" / "metrics.jsonl")
     assert {"guarded", "mask_share_class", "validation/nn/average"} <= set(records[-1])
+    draw_no_more()
     assert run(evaluate, workdir, "--augmented_probe") == 0
     again = read_json(tmp_path / "w" / "results.json")["probes"]
     assert again["augmented"] and not results["probes"]["augmented"]
@@ -137,19 +141,18 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
 
 def test_own_vectors_with_a_ragged_tree(run, capsys, tmp_path):
     path = make_npz(tmp_path / "own.npz")
-    for row in ("hmce", "ahmlc"):
-        arguments = [*preset(f"npz/{row}"), f"--data_path={path}"]
-        assert run(train, *arguments, f"--workdir={tmp_path}/{row}") == 0
-        assert "linear probe" in capsys.readouterr().out
-        text = (tmp_path / row / "report" / "report.md").read_text()
-        assert "| frozen features |" in text
+    arguments = [*preset("npz/ahmlc"), f"--data_path={path}"]
+    assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
+    assert "linear probe" in capsys.readouterr().out
+    text = (tmp_path / "w" / "report" / "report.md").read_text()
+    assert "| frozen features |" in text
 
 
 def test_wrong_settings_are_one_sentence(fails, tmp_path):
     digits = preset("hierarchical_digits/ghmlc_mean")
     where = f"--workdir={tmp_path}/w"
     fails(train, [*digits, where, "--set=temperature=0"], "temperature")
-    fails(train, [*digits, where, "--set=masks=hard"], "masks must be one of")
+    fails(train, [*digits, where, "--set=masks=hard"], "no masks 'hard'")
     fails(train, [*digits, where, "--set=augment=none"], "num_views 2")
     fails(train, [*digits, where, "--set=embed_dim=3"], "embed_dim 3 is too small")
     fails(train, [*digits, where, "--set=selection=accuracy"], "measured")
@@ -169,20 +172,14 @@ def test_wrong_settings_are_one_sentence(fails, tmp_path):
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
 def test_rows_of_a_table_differ_in_the_method_alone(name, scale):
     table = TABLES[name]
-    own = {
-        "loss", "masks", "label_level", "official", "distance", "label_scope", "balance"
-    }  # fmt: skip
     for block in table.blocks:
         rows = cell_rows(block, table, scale)
-        trained = [row for row in rows if row.fields["loss"] != "none"]
-        settings = [
-            dataclasses.asdict(scaled_experiment(block, row, scale, ""))
-            for row in trained
-        ]
+        trained = [row for row in rows if row.fields["method"] != "input"]
+        settings = [vars(scaled_experiment(block, row, scale, "")) for row in trained]
         differing = {
             key for one in settings for key in one if one[key] != settings[0][key]
         }
-        assert differing <= own, block.name
+        assert differing == {"method"}, block.name
         assert len({len(trials(block, row, scale)) for row in trained}) == 1
 
 
@@ -216,8 +213,12 @@ def test_a_table_and_its_figures(run, capsys, tmp_path, tiny_tables, monkeypatch
     assert "probe class_name" in text and "1-NN category" in text
     assert "Mean mask a level: unmasked category 1.00" in text
     content = read_json(tmp_path / "w" / "hierarchical_contrastive.json")
-    gain = content["blocks"][0]["rows"]["ghmlc_mean"]["gain"]["unmasked"]
-    assert set(gain["probe/category"]) == {"value", "low", "high"}
+    (gain,) = (
+        comparison["differences"]
+        for comparison in content["blocks"][0]["comparisons"]
+        if (comparison["row"], comparison["against"]) == ("ghmlc_mean", "unmasked")
+    )
+    assert set(gain["probe/category/features"]) == {"value", "low", "high"}
     jobs = tmp_path / "w" / "jobs"
     before = {path: path.stat().st_mtime_ns for path in jobs.rglob("*.json")}
     assert run(reproduce, *table, rows) == 0

@@ -93,3 +93,14 @@ def test_mistakes(fails, tmp_path):
     fails(inspect_data, ["--dataset=nonsense"], "unknown data set")
     fails(inspect_data, ["--experiment=quickstart"], "--experiment")
     fails(inspect_data, [f"--data_path={tmp_path}"], "no folders with images")
+
+
+def test_names_are_shown_and_not_obeyed(run, capsys, tmp_path):
+    labels = np.array([["a", "owl\x1b[31m"], ["a", "Owl\x1b[31m"], ["a", "cod"]] * 10)
+    np.savez(tmp_path / "m.npz", features=np.eye(30), labels=labels)
+    assert run(inspect_data, f"--data_path={tmp_path / 'm.npz'}") == 0
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "owl\\x1b[31m (10)" in text
+    assert (
+        "nodes of one parent that are called alike, kept apart: 1, such as a/" in text
+    )

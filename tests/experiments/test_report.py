@@ -13,9 +13,12 @@ from PIL import Image
 
 from experiments import report
 from experiments.report import glossary, page, points
+from experiments.report.values import number
 from experiments.runs import measuring
+from experiments.runs.findings import Findings
+from experiments.runs.former_names import PROBES, current_name
 from experiments.settings.experiment import Experiment
-from hierjax import Hierarchy, evaluation
+from hierjax import Hierarchy, evaluation, objectives
 from hierjax.data import Dataset
 from tests.experiments.browser import ask
 
@@ -59,8 +62,8 @@ def make_findings(tree, features, embeddings, *, num_test=30, names=None, hide=0
         "best_step": 20,
     }
     means = evaluation.mean_directions(embeddings, labels[:, -1], tree.num_classes)
-    return report.Findings(
-        Experiment(loss="triplet", margin=0.5),
+    return Findings(
+        Experiment(method=objectives.Triplet(margin=0.5)),
         results,
         data,
         data,
@@ -69,6 +72,7 @@ def make_findings(tree, features, embeddings, *, num_test=30, names=None, hide=0
         embeddings[split[1]],
         {"means": means},
         [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}],
+        {},
     )
 
 
@@ -150,10 +154,10 @@ def test_measures_and_explanations(hostile):
     _, findings, text = hostile
     shown = Page(text)
     for measure, entry in findings.results["learned"]["measures"].items():
-        assert page.number(entry["value"]) in shown.text, measure
+        assert number(entry["value"]) in shown.text, measure
     ids = {attributes.get("id") for _, attributes in shown.tags}
     terms = [a for a in shown.all("button") if a.get("class") == "term"]
-    assert len(terms) == 5
+    assert len(terms) == 6
     for term in terms:
         assert term["aria-describedby"] in ids
     assert "Range: -1 to 1; 0 on the border; higher is better." in shown.text
@@ -221,7 +225,8 @@ def test_odd_runs_have_a_page(name, tmp_path):
     findings.results["learned"]["measures"]["knn/average"] = {"value": float("nan")}
     text = page.render(tmp_path / "w" / "report", findings, ())
     shown = Page(text)
-    assert "–" in shown.text and "None" not in shown.text and "nan" not in shown.text
+    assert '<span class="value">-</span>' in text
+    assert "None" not in shown.text and "nan" not in shown.text
     data = json.loads(re.search('id="map-data">(.*?)</script>', text)[1])
     assert data["names"] == [f"row {row}" for row in findings.measured.rows]
     planes = {"embedding"}
@@ -275,16 +280,17 @@ def test_every_measure_is_explained(hostile):
         lambda rows: embeddings[rows], findings.dataset, num_permutations=9
     )
     probes = ("probe/a", "probe_best/a", "nn/a", "effective_rank", "inferred_levels")
-    for measure in (*findings.measured.measures, *classes.measures, *probes):
-        key, rest = glossary.term_of(measure)
-        assert key in glossary.TERMS, measure
-        assert rest == "" or measure.endswith(rest)
-    results = findings.results | {"classes": measuring.summarize_classes(classes)}
+    levels = PLAIN.level_names
+    named = [*findings.measured.measures, *classes.measures]
+    named += [current_name(name, levels, PROBES) for name in probes]
+    for measure in named:
+        assert glossary.term_of(measure)[0] in glossary.TERMS, measure
+    results = findings.results | {"classes": measuring.summarize(classes)}
     shown = Page(
         page.render(hostile[0], dataclasses.replace(findings, results=results), ())
     )
     assert "Goodman-Kruskal gamma" in shown.text
-    assert f"{classes.measures['gamma/means']:.3f}" in shown.text
+    assert f"{classes.measures['gamma/all/means']:.3f}" in shown.text
 
 
 @pytest.mark.parametrize(
@@ -292,11 +298,11 @@ def test_every_measure_is_explained(hostile):
     [
         ("knn/x", 0.1, 0.2, "better"),
         ("knn/x", -0.2, -0.1, "worse"),
-        ("cost/means", 0.1, 0.2, "worse"),
-        ("cost/means", -0.2, -0.1, "better"),
+        ("cost/all/means", 0.1, 0.2, "worse"),
+        ("cost/all/means", -0.2, -0.1, "better"),
         ("knn/x", -0.1, 0.1, ""),
         ("knn/x", None, None, ""),
-        ("mean_angle/means", 0.1, 0.2, ""),
+        ("mean_angle/all/means", 0.1, 0.2, ""),
     ],
 )
 def test_verdicts(measure, low, high, expected):

@@ -1,6 +1,7 @@
 """Tables: run, cut off, continued, rendered; the committed ones render again."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 
 from experiments import reproduce
-from experiments.papers import PRESETS, rank_based_tables, tables
+from experiments.papers import PRESETS, rank_based, tables
 from experiments.report import document
 from experiments.runs.files import read_json
-from experiments.tables import class_render, render
+from experiments.runs.former_names import current_names
+from experiments.tables import formats, render
 from hierjax import metrics
+from hierjax.options import changed
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 
@@ -70,14 +73,18 @@ def test_a_table_is_run_cut_off_and_continued(run, capsys, small_table, tmp_path
     folder = tmp_path / "jobs" / "gm_notes" / "seen" / "quadruplet" / "fold0"
     runs = [read_json(folder / f"seed{seed}.json") for seed in (0, 1)]
     values = [run["measures"][level] for run in runs]
-    np.testing.assert_allclose(row["measures"][level]["mean"], np.mean(values))
+    np.testing.assert_allclose(row["measures"][level]["value"], np.mean(values))
     np.testing.assert_allclose(row["measures"][level]["sd"], np.std(values, ddof=1))
-    raw = block["rows"]["init"]["measures"][level]["mean"]
-    gain = row["gain"]["init"][level]
+    raw = block["rows"]["init"]["measures"][level]["value"]
+    (gain,) = (
+        comparison["differences"][level]
+        for comparison in block["comparisons"]
+        if (comparison["row"], comparison["against"]) == ("quadruplet", "init")
+    )
     np.testing.assert_allclose(gain["value"], np.mean(values) - raw, atol=1e-6)
     assert gain["low"] < gain["value"] < gain["high"]
     shuffled = block["rows"]["rbl_random_hierarchy"]
-    assert 0 <= shuffled["sibling_overlap"]["mean"] < 0.5
+    assert 0 <= shuffled["sibling_overlap"]["value"] < 0.5
     assert set(shuffled["true_tree"]) == set(shuffled["measures"])
 
     # Folds: 32 + 32 of the 128 instruments, each query once.
@@ -137,10 +144,8 @@ def test_every_trained_row_has_the_same_number_of_trials():
     for table in tables.TABLES.values():
         for row in table.rows:
             if table.measured == "neighbors":
-                trials = (
-                    rank_based_tables.NUM_TRIALS if row.fields["loss"] != "none" else 4
-                )
-            elif row.fields["loss"] in ("none", "untrained"):
+                trials = 4 if row.fields["method"] == "input" else rank_based.NUM_TRIALS
+            elif row.fields["method"] in ("input", "untrained"):
                 trials = 1
             else:
                 trials = 8 if row.name.endswith("_scale") else 2
@@ -156,7 +161,7 @@ def test_a_rate_that_the_scale_sets_is_not_tuned():
     assert len(tables.trials(gm_notes, rows["proxydr"], "cpu")) == 2
     assert tables.trials(cifar, rows["proxydr"], "cpu") == ({},)
     scales = tables.trials(cifar, rows["proxydr_scale"], "cpu")
-    assert scales == tuple({"scale": scale} for scale in (5.0, 10.0, 20.0, 40.0))
+    assert scales == tuple({"scale.value": scale} for scale in (5.0, 10.0, 20.0, 40.0))
     assert tables.cell_seeds(gm_notes, rows["proxydr"]) == list(range(10))
     assert tables.cell_seeds(gm_notes, rows["softmax"]) == list(range(5))
     assert len(tables.cell_rows(cifar, table, "cpu")) == 6
@@ -190,35 +195,47 @@ def test_a_table_of_classes(run, capsys, small_class_table, tmp_path):
     assert run(reproduce, "--table=class_hierarchies", f"--workdir={tmp_path}") == 0
     capsys.readouterr()
     content = read_json(tmp_path / "class_hierarchies.json")
-    text = document.markdown(class_render.parts(content))
+    text = document.markdown(render.parts(content))
     assert text == (tmp_path / "class_hierarchies.md").read_text()
     (block,) = content["blocks"]
     folder = tmp_path / "jobs" / "class_hierarchies" / "gm_notes"
+    levels = ("family", "instrument")
+    named_today = functools.partial(current_names, levels=levels, source="classes")
 
     def values(row, measure):
         runs = [read_json(folder / row / "fold0" / f"seed{s}.json") for s in (0, 1)]
-        return np.array([run["measures"][measure] for run in runs])
+        named = [named_today(run["measures"]) for run in runs]
+        return np.array([measures[measure] for measures in named])
 
-    gamma = block["rows"]["proxydr"]["measures"]["gamma/proxies"]
-    np.testing.assert_allclose(gamma["mean"], values("proxydr", "gamma/proxies").mean())
-    assert "accuracy/proxies" not in block["rows"]["input"]["measures"]
+    gamma = block["rows"]["proxydr"]["measures"]["gamma/all/proxies"]
+    expected = values("proxydr", "gamma/all/proxies").mean()
+    np.testing.assert_allclose(gamma["value"], expected)
+    measures = block["rows"]["input"]["measures"]
+    assert "accuracy/instrument/means" in measures
+    assert "accuracy/instrument/proxies" not in measures
     assert [entry["row"] for entry in block["comparisons"]] == ["proxydr"]
     (entry,) = block["comparisons"]
-    difference = values("proxydr", "cost/means") - values("normface", "cost/means")
-    found = entry["differences"]["cost/means"]
-    np.testing.assert_allclose(found["mean"], difference.mean())
+    measure = "cost/all/means"
+    difference = values("proxydr", measure) - values("normface", measure)
+    found = entry["differences"][measure]
+    np.testing.assert_allclose(found["value"], difference.mean())
     np.testing.assert_allclose(found["sd"], difference.std(ddof=1))
 
     # The permutation test's statistic, from the runs' own arrays.
     def per_class(row, seed):
         with np.load(folder / row / "fold0" / f"seed{seed}.npz") as arrays:
-            return arrays["class/gamma/proxies"]
+            per_class = {
+                key.removeprefix("class/"): arrays[key]
+                for key in arrays.files
+                if key.startswith("class/")
+            }
+        return named_today(per_class)["gamma/all/proxies"]
 
     mean = np.mean(
         [per_class("proxydr", s) - per_class("normface", s) for s in (0, 1)], axis=0
     )
     expected = metrics.sign_flip_test(mean)
-    assert entry["class_permutation_p"]["gamma/proxies"] == expected
+    assert entry["differences"]["gamma/all/proxies"]["p"] == expected
     assert "not testable at this scale" in text and "proxydr - normface" in text
 
 
@@ -236,7 +253,7 @@ def test_the_14_configurations_of_class_hierarchies_are_presets():
     for dataset in ("gm_notes", "cifar100", "nabirds", "micro_s", "npz"):
         for row in rows:
             preset = PRESETS[f"class_hierarchies/{dataset}/{row.name}"].experiment
-            assert all(getattr(preset, k) == v for k, v in row.fields.items())
+            assert changed(preset, row.fields) == preset
 
 
 def test_every_row_of_the_paper_has_a_preset():
@@ -247,9 +264,8 @@ def test_every_row_of_the_paper_has_a_preset():
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/*.json")), ids=lambda p: p.stem)
 def test_committed_tables_render_again(path):
-    content = read_json(path)
-    shown = reproduce.RENDER[content.get("measured", "neighbors")]
-    parts = shown.parts(content)
+    content = formats.read_table(path)
+    parts = render.parts(content)
     assert path.with_suffix(".md").read_text() == document.markdown(parts)
     assert path.with_suffix(".tex").read_text() == document.latex(parts)
-    assert path.with_suffix(".csv").read_text() == shown.comma_separated(content)
+    assert path.with_suffix(".csv").read_text() == render.comma_separated(content)

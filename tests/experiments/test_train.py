@@ -8,6 +8,7 @@ import pytest
 
 from experiments import evaluate, train
 from experiments.papers import PRESETS
+from hierjax import training
 
 SMALL = ["--num_steps=40", "--set=eval_every=20", "--num_devices=1"]
 
@@ -58,9 +59,9 @@ def test_list_prints_every_preset(run, capsys):
         (["--set=momentum=1.0"], ["momentum", "below 1"]),
         (["--set=target=edge"], ["target", "block_edge"]),
         (["--set=distance=manhattan"], ["distance", "cosine"]),
-        (["--set=hidden_labels=1.5"], ["hidden_labels", "0..1"]),
+        (["--set=hidden_labels=1.5"], ["hidden_labels", "at most 1"]),
         (["--set=selection=accuracy"], ["selection", "silhouette/average"]),
-        (["--set=loss=tuplet", "--set=margin_outer=0.1"], ["margin_outer"]),
+        (["--set=method=tuplet", "--set=margin_outer=0.1"], ["margin_outer"]),
         (["--num_devices=9"], ["num_devices", "9"]),
         (["--batch_size=13", "--num_devices=4"], ["batch_size 13", "4 devices"]),
         (["--set=sampler=tuples"], ["tuples"]),
@@ -130,7 +131,7 @@ def test_pickled_and_truncated_files_are_refused(fails, tmp_path):
     ("edges", "words"),
     [
         ("a b\nb c\nc a\n", ["cycle"]),
-        ("a c\nb c\n", ["c", "two parents"]),
+        ("a c\nb c\n", ["'c'", "several parents"]),
     ],
 )
 def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
@@ -142,7 +143,7 @@ def test_mistakes_in_own_trees(fails, tmp_path, edges, words):
 
 
 def test_own_ragged_npz_from_flags_to_report(
-    run, fails, capsys, tmp_path, whole_report
+    run, fails, capsys, tmp_path, whole_report, draw_no_more
 ):
     path = make_npz(tmp_path / "own.npz")
     workdir = tmp_path / "run"
@@ -166,6 +167,7 @@ def test_own_ragged_npz_from_flags_to_report(
                 assert np.nanmean(kept[f"{part}/{name}"]) == pytest.approx(mean)
         assert len(kept["rows"]) == len(kept["labels"]) == results["queries"]
 
+    draw_no_more()
     before = (workdir / "metrics.jsonl").read_text()
     assert run(train, *arguments) == 0
     assert (workdir / "metrics.jsonl").read_text() == before
@@ -223,6 +225,30 @@ def test_a_workdir_keeps_its_run(run, fails, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     fails(train, [f"--workdir={file}"], "cannot be written")
+
+
+def test_a_finished_run_is_given_more_steps(run, fails, tmp_path):
+    def arguments(name, steps):
+        settings = ("--dataset=digits", "--set=eval_every=4", f"--num_steps={steps}")
+        return (*settings, f"--workdir={tmp_path}/{name}", "--report=none")
+
+    assert run(train, *arguments("grown", 6)) == 0
+    assert run(train, *arguments("grown", 12)) == 0
+    assert run(train, *arguments("whole", 12)) == 0
+    grown, whole = (
+        training.read_records(tmp_path / name / "metrics.jsonl")
+        for name in ("grown", "whole")
+    )
+    assert grown == whole and grown[-1]["step"] == 12
+    # It is the longer run from now on.
+    flags = f"--flagfile={tmp_path}/grown/flags.txt"
+    assert run(train, flags, f"--workdir={tmp_path}/grown", "--report=none") == 0
+    fails(train, arguments("grown", 6), "num_steps was 12 and is now 6", "fewer")
+    cosine = (*arguments("cosine", 6), "--set=schedule=cosine")
+    assert run(train, *cosine) == 0
+    longer = (*arguments("cosine", 12), "--set=schedule=cosine")
+    fails(train, longer, "num_steps was 6 and is now 12", "schedule cosine")
+    assert not (tmp_path / "grown" / "report").exists()
 
 
 def test_evaluate_needs_a_run(fails, tmp_path):
