@@ -4,19 +4,24 @@ import importlib
 
 from hierjax.hierarchy import Hierarchy
 
+# The one place: setup.cfg reads it without importing anything.
 __version__ = "0.1.0"
 
 _SUBMODULES = (
     "data",
+    "decoding",
     "distances",
+    "errors",
     "evaluation",
     "inference",
     "level_masks",
+    "level_nodes",
     "losses",
     "metrics",
     "mixtures",
     "models",
     "objectives",
+    "options",
     "plotting",
     "proxies",
     "training",
@@ -32,3 +37,7 @@ def __getattr__(name: str):
     if name in _SUBMODULES:
         return importlib.import_module(f"hierjax.{name}")
     raise AttributeError(f"module 'hierjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
