@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import timing
 from hierjax import models, objectives
 from hierjax.data import gm_notes, make_sampler
+from hierjax.options import changed
 from hierjax.training import AXIS, Config, create_state, make_train_step, replicate
 from hierjax.training.optimizers import make_optimizer
 
@@ -19,10 +20,10 @@ BATCH = 32
 STEPS_PER_TURN = 10
 OPTIONS = {
     "learned": {},
-    "ema": {"proxy_kind": "ema"},
-    "dynamic": {"dynamic_scale": True},
-    "ema and dynamic": {"proxy_kind": "ema", "dynamic_scale": True},
-    "mds": {"proxy_kind": "mds"},
+    "ema": {"representatives": "ema"},
+    "dynamic": {"scale": "dynamic"},
+    "ema and dynamic": {"representatives": "ema", "scale": "dynamic"},
+    "mds": {"representatives": "mds"},
 }
 
 
@@ -31,7 +32,7 @@ def make_run(options: dict, steps_per_call: int) -> Callable[[], None]:
     devices = (jax.local_devices()[0],)
     data = gm_notes.load()
     model = models.ConvNet(128, axis_name=AXIS)
-    objective = objectives.classification(data.hierarchy, **options)
+    objective = changed(objectives.Classification(), options).build(data.hierarchy)
     optimizer = make_optimizer(Config(optimizer="adam", learning_rate=1e-3))
     sampler = make_sampler("uniform", data.labels, data.rows("train"), BATCH, 0)
     state = create_state(model, objective, optimizer, data.features[:1], 0)

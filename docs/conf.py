@@ -49,7 +49,11 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Arrays", "params_style"), ("Protocols", "params_style")]
+napoleon_custom_sections = [
+    ("Arrays", "params_style"),
+    ("Protocols", "params_style"),
+    ("Class attributes", "params_style"),
+]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"

@@ -19,6 +19,7 @@ import optax
 from matplotlib.figure import Figure
 
 from hierjax import Hierarchy, level_masks, losses, mixtures, objectives, plotting
+from hierjax.options import changed
 
 TREE = Hierarchy.from_paths(
     [
@@ -159,7 +160,9 @@ def overview() -> Figure:
             ),
             "HMCE": (points(lambda z: losses.hmce_loss(z, LABELS)), None),
             "rank-based, block edge": (points(flat(ranks), steps=400), None),
-            "CORR, proxies from the tree": classifier(method="corr", proxy_kind="mds"),
+            "CORR, proxies from the tree": classifier(
+                criterion="corr", representatives="mds"
+            ),
         }
     )
 
@@ -213,9 +216,9 @@ def triplet() -> Figure:
     return columns({"triplet": (points(flat(loss)), None)})
 
 
-def classifier(**options) -> tuple[np.ndarray, np.ndarray]:
+def classifier(**chosen) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings and proxies of a classifier with these options."""
-    objective = objectives.classification(TREE, **options)
+    objective = changed(objectives.Classification(), chosen).build(TREE)
     params, state = objective.init(jax.random.key(2), start())
 
     def loss(learned):
@@ -238,9 +241,11 @@ def classifiers() -> Figure:
     """Embeddings and proxies of three classifiers."""
     return columns(
         {
-            "NormFace": classifier(method="normface"),
-            "ProxyDR": classifier(method="proxydr"),
-            "CORR, proxies from the tree": classifier(method="corr", proxy_kind="mds"),
+            "NormFace": classifier(score="normface"),
+            "ProxyDR": classifier(score="proxydr"),
+            "CORR, proxies from the tree": classifier(
+                criterion="corr", representatives="mds"
+            ),
         }
     )
 

@@ -2,7 +2,7 @@
 
 ``{api} MODULE`` lists every public name of a module, ``{picture} NAME`` draws a picture
 of `pictures.PICTURES`, ``{commands}`` lists all commands and their flags, ``{fields}``
-the fields of an experiment, and ``{presets}`` the presets.
+the fields of an experiment, ``{methods}`` the methods, and ``{presets}`` the presets.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ import importlib
 import inspect
 import os
 import pathlib
-import re
 import types
 
 import pictures
@@ -20,11 +19,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from experiments import completion
-from experiments.cli import help_text
+from experiments.cli import commands, help_text
 from experiments.papers import PRESETS
 from experiments.settings.experiment import Experiment
-from hierjax import training
+from hierjax.objectives import Method
+from hierjax.options import Named, limits_of
 
 
 class Api(SphinxDirective):
@@ -108,8 +107,8 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Define the flags of each and list them under the headings of ``--help``."""
         parts = []
-        for name in sorted(completion.commands(), key=lambda name: name != "train"):
-            module = importlib.import_module(f"experiments.{name}")
+        for name in sorted(commands.names(), key=lambda name: name != "train"):
+            module = commands.module_of(name)
             parts += [f"## experiments.{name}", inspect.getdoc(module)]
             own = help_text.in_groups(help_text.flags_of(module))
             for title, members in own.items():
@@ -125,13 +124,13 @@ class Commands(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
 
 
-# The first field of each group, in the order of the docstrings.
+# The first field of each group.
 _GROUPS_OF_FIELDS = {
+    "seed": "Training",
     "dataset": "Data",
     "model": "Network",
     "augment": "Views",
-    "loss": "Loss and objective",
-    "seed": "Training",
+    "official_measures": "Measures and method",
 }
 
 
@@ -139,18 +138,56 @@ class Fields(SphinxDirective):
     """``{fields}``: what ``--set`` accepts."""
 
     def run(self) -> list[nodes.Node]:
-        """List the fields of an experiment in the order of their docstrings."""
-        own = {field.name: field for field in dataclasses.fields(Experiment)}
+        """List the fields of an experiment as they are declared."""
         groups = {}
-        for cls in (Experiment, training.Config):
-            for name, text in documented(cls).items():
-                if name in _GROUPS_OF_FIELDS:
-                    rows = groups[_GROUPS_OF_FIELDS[name]] = []
-                kind, default = own[name].type.__name__, _shown(own[name].default)
-                rows.append((f"`{name}`", kind, default, text))
-        head = ("type", "default", "")
-        tables = [_table((title, *head), rows) for title, rows in groups.items()]
+        for field in dataclasses.fields(Experiment):
+            if field.name in _GROUPS_OF_FIELDS:
+                rows = groups[_GROUPS_OF_FIELDS[field.name]] = []
+            rows.append(_declared(field))
+        tables = [_table((title, *_OF_OPTIONS), rows) for title, rows in groups.items()]
         return self.parse_text_to_nodes("\n\n".join(tables))
+
+
+class Methods(SphinxDirective):
+    """``{methods}``: every declared method and its options."""
+
+    def run(self) -> list[nodes.Node]:
+        """List the methods, then the alternatives that their options choose from."""
+        parts, families = [], {}
+        for method in Method.kinds.values():
+            parts += self._of_kind(method, "###", families)
+        for family in families:
+            parts.append(f"### {family.__name__}\n\n{_first_line(family)}")
+            for kind in family.kinds.values():
+                parts += self._of_kind(kind, "####", {})
+        text = "\n\n".join(parts)
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+    def _of_kind(self, kind: type[Named], mark: str, families: dict) -> list[str]:
+        parts = [f"{mark} {kind.name}", f"{_first_line(kind)} {_reference(kind)}"]
+        fields = dataclasses.fields(kind)
+        families |= {f.type: None for f in fields if issubclass(f.type, Named)}
+        if fields:
+            parts.append(_table(("option", *_OF_OPTIONS), list(map(_declared, fields))))
+        return parts
+
+
+_OF_OPTIONS = ("type", "default", "")
+
+
+def _declared(field: dataclasses.Field) -> tuple[str, str, str, str]:
+    """An option as a row of a table."""
+    default = getattr(field.default, "name", field.default)
+    text = limits_of(field).help
+    return f"`{field.name}`", field.type.__name__, _shown(default), text
+
+
+def _first_line(kind: type) -> str:
+    return inspect.getdoc(kind).split("\n")[0]
+
+
+def _reference(kind: type) -> str:
+    return f"({{py:class}}`hierjax.objectives.{kind.__name__}`)"
 
 
 class Presets(SphinxDirective):
@@ -160,14 +197,6 @@ class Presets(SphinxDirective):
         """List them in their order."""
         rows = [(f"`{name}`", preset.summary) for name, preset in PRESETS.items()]
         return self.parse_text_to_nodes(_table(("preset", ""), rows))
-
-
-def documented(cls: type) -> dict[str, str]:
-    """The ``Attributes`` of a Google docstring: name -> text."""
-    section = re.search(r"Attributes:\n(.*?)(\n\n|\Z)", cls.__doc__, re.DOTALL)[1]
-    entries = re.split(r"\n? {4,6}(?=\w+: )", "\n" + section)
-    pairs = (entry.split(": ", 1) for entry in entries if entry.strip())
-    return {name.strip(): " ".join(text.split()) for name, text in pairs}
 
 
 def _choices(flag: flags.Flag) -> str:
@@ -201,7 +230,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def setup(app: Sphinx) -> dict:
     """Register the directives."""
-    for directive in (Api, Picture, Commands, Fields, Presets):
+    for directive in (Api, Picture, Commands, Fields, Methods, Presets):
         app.add_directive(directive.__name__.lower(), directive)
     # The machine has few cores and JAX would be imported in each process.
     return {"parallel_read_safe": False, "parallel_write_safe": True}

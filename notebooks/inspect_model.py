@@ -36,7 +36,7 @@ import hierjax
 from experiments.papers import PRESETS
 from experiments.runs import measuring
 from experiments.runs.workdir import read_experiment
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from hierjax import evaluation, metrics, plotting
 
 # %% tags=["parameters"]

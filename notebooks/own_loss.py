@@ -124,7 +124,7 @@ compared = {
     "yours": objectives.from_loss(tree_cosine_loss),
     "rank-based": objectives.from_loss(losses.rank_based_loss, target="block_edge"),
     "SupCon": objectives.from_loss(supcon),
-    "ProxyDR": objectives.classification(hierarchy, method="proxydr"),
+    "ProxyDR": objectives.Classification().build(hierarchy),
 }
 
 

@@ -235,7 +235,7 @@ def train(dataset):
         learning_rate=0.01,
         eval_every=100,
     )
-    objective = objectives.contrastive("hmce")
+    objective = objectives.HMCE().build(dataset.hierarchy)
     return training.fit(models.MLP(embed_dim=16), objective, dataset, config)
 
 

@@ -38,7 +38,7 @@ import experiments
 from experiments.papers import PRESETS
 from experiments.papers.tables import TABLES, scaled_experiment
 from experiments.runs.files import read_json
-from experiments.settings.experiment import load_data
+from experiments.settings.loading import load_data
 from experiments.settings.methods import fit, whole_tuples
 from hierjax import evaluation, metrics
 from hierjax.errors import MissingDataError
@@ -147,7 +147,7 @@ def compared(name):
     coarse, fine = held_blocks[name]["levels"]
     order = [f"silhouette/{level}" for level in (fine, coarse, "average")]
     order += [f"knn/{level}" for level in (fine, coarse)]
-    printed = blocks[name].published.get(ROW, [None] * len(order))
+    printed = blocks[name].published.rows.get(ROW, [None] * len(order))
     rows = {}
     for measure, number in zip(order, printed, strict=True):
         ours = None
