@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import errno
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -307,6 +308,10 @@ def run(
     def guarded(argv):
         try:
             main(argv[1:]) if arguments else main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader, such as head, has seen enough; nor is there one at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except UserError as error:
             _fail(error)
         except OSError as error:

@@ -1,8 +1,10 @@
 """Short help, shell completion and the dry run."""
 
 import dataclasses
+import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +14,8 @@ from experiments.papers import PRESETS, QUICKSTART
 from experiments.settings.loading import load_data
 from experiments.settings.methods import fit, rehearse
 from hierjax import training
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("asking", help_text.ASKING)
@@ -116,3 +120,11 @@ def test_a_rehearsal_starts_as_the_run_does():
     assert records[0]["loss"] == pytest.approx(found.loss, rel=1e-5)
     assert found.data_bytes == 1530 * (24 * 32 + 2) * 4
     assert found.step_seconds > 0 and found.compile_seconds > 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m experiments.train --list | head -n 1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.startswith("quickstart") and done.stderr == ""
