@@ -1,5 +1,7 @@
 """Several hosts: who writes, which rows are whose, and how decisions are shared."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -27,6 +29,8 @@ def initialize(
         raise UserError(
             "num_processes and process_id need coordinator_address with them"
         )
+    # It takes SIGTERM for itself; `any_of_all` shares every reason to stop.
+    jax.config.update("jax_enable_preemption_service", False)
     # Used on CPUs only; the default there cannot cross processes.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if coordinator_address == "auto":
@@ -106,3 +110,38 @@ def agree(value: float) -> float:
     if jax.process_count() == 1:
         return value
     return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
+
+
+def any_of_all(flag: bool) -> bool:
+    """Whether any process says so, on every process.
+
+    A signal may reach one host alone, or all of them in different steps.
+
+    Args:
+      flag: of this process; all processes call this together.
+    """
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def on_main(work: Callable[[], None]) -> None:
+    """Let the main process do something before all go on; all fail if it does.
+
+    Without that the others would wait for a process that has left.
+
+    Args:
+      work: called by the main process alone; all processes call this together.
+
+    Raises:
+      UserError: on the main process its own, on the others one that points there. An
+        OSError of the main process is passed on in the same way.
+    """
+    failure = None
+    if is_main():
+        try:
+            work()
+        except (UserError, OSError) as error:
+            failure = error
+    if any_of_all(failure is not None):
+        raise failure or UserError("process 0 could not go on; it says why")

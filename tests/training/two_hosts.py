@@ -1,7 +1,7 @@
 """What each process of `test_hosts` runs: ``two_hosts.py PORT RANK WORKDIR``.
 
-A dry run by command line, which joins the processes, then a run of the library's loop,
-then single steps under both mappings.
+A dry run by command line, which joins the processes, then a run of the library's loop
+that is stopped and continued, then single steps under both mappings.
 """
 
 import functools
@@ -17,6 +17,8 @@ from experiments import train  # noqa: E402
 from experiments.cli import command_line  # noqa: E402
 from hierjax import models, objectives, training  # noqa: E402
 from hierjax.options import changed  # noqa: E402
+from hierjax.training import stopping  # noqa: E402
+from hierjax.training.writer import Progress  # noqa: E402
 from tests.training import toy  # noqa: E402
 
 MODEL = models.ConvNet(3, channels=(2,), axis_name=training.AXIS)
@@ -29,7 +31,8 @@ IMAGES = np.random.default_rng(0).normal(size=(48, 3, 3)).astype(np.float32)
 def dry_run(port: str, rank: str) -> None:
     """The real command, but that it does not end the process."""
     joined = [f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"]
-    sys.argv = ["train", "--dry_run", "--batch_size=24", *joined]
+    preset = "--experiment=rank_based/gm_notes/rbl_block_edge"
+    sys.argv = ["train", "--dry_run", "--batch_size=24", preset, *joined]
     sys.argv.append(f"--process_id={rank}")
     try:
         command_line.run(train.main, train.define_flags)
@@ -58,9 +61,29 @@ def steps(mapping: str) -> list[bytes]:
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(results)]
 
 
+def stop_at(step: int, workdir: str, *, asked: bool) -> None:
+    """One process is asked to stop; all do, at that step."""
+    update = Progress.update
+
+    def asking(self, done, status):
+        if asked and done == step:
+            assert stopping.ask()
+        update(self, done, status)
+
+    Progress.update = asking
+    try:
+        toy.train(pathlib.Path(workdir), num_devices=None, num_steps=20)
+        raise AssertionError("it was not stopped")
+    except stopping.Stopped as stopped:
+        assert stopped.step == step
+    finally:
+        Progress.update = update
+
+
 if __name__ == "__main__":
     port, rank, workdir = sys.argv[1:]
     dry_run(port, rank)
+    stop_at(15, workdir, asked=rank == "1")
     # The second call continues what the first has finished.
     for num_steps in (20, 40):
         toy.train(pathlib.Path(workdir), num_devices=None, num_steps=num_steps)
