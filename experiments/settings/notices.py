@@ -9,12 +9,16 @@ from hierjax.errors import DataNotice
 
 @contextlib.contextmanager
 def printed() -> Iterator[None]:
-    """Print every `DataNotice` of the block; other warnings stay as they are."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Print every `DataNotice` of the block as it comes; other warnings stay."""
+    with warnings.catch_warnings():
         warnings.simplefilter("always", DataNotice)
+        shown = warnings.showwarning
+
+        def show(message, category, *place, **options):
+            if issubclass(category, DataNotice):
+                print(f"note: {' '.join(str(message).split())}", flush=True)
+            else:
+                shown(message, category, *place, **options)
+
+        warnings.showwarning = show
         yield
-    for warning in caught:
-        if issubclass(warning.category, DataNotice):
-            print(f"note: {warning.message}")
-        else:
-            warnings.warn(warning.message, stacklevel=2)

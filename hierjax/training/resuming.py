@@ -7,39 +7,21 @@ included, and counted every evaluation; it is still read.
 
 import dataclasses
 import math
+import operator
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
+from hierjax import stored
 from hierjax.errors import UserError
 from hierjax.training.config import Config
+from hierjax.training.records import FORMAT, Written, check_format
 from hierjax.training.state import State
-
-FORMAT = 2
-"""Of the files that this version writes; it reads those up to this one."""
 
 WITHOUT_EFFECT = frozenset({"checkpoint_every", "steps_per_call"})
 """Fields of `Config` that leave the course of a run as it is."""
-
-
-def check_format(path: pathlib.Path, contents: Mapping[str, Any]) -> None:
-    """Refuse a file of a later version.
-
-    Args:
-      path: of the file, for the message.
-      contents: what was read; ``'format'`` is missing in format 1.
-
-    Raises:
-      UserError: the format is above `FORMAT`.
-    """
-    found = contents.get("format", 1)
-    if found > FORMAT:
-        raise UserError(
-            f"{path} was written by a later version: its format is {found}, readable "
-            f"are those up to {FORMAT}"
-        )
 
 
 @dataclasses.dataclass
@@ -56,6 +38,11 @@ class Selection:
     best_step: int = 0
     evaluations_since: int = 0
 
+    def __post_init__(self):
+        self.best_value = float(self.best_value)
+        self.best_step = operator.index(self.best_step)
+        self.evaluations_since = operator.index(self.evaluations_since)
+
     def update(self, value: float, step: int) -> bool:
         """Note a value; True if it is the best so far."""
         if value > self.best_value:
@@ -64,6 +51,12 @@ class Selection:
             return True
         self.evaluations_since += 1
         return False
+
+    def describe(self) -> str:
+        """The best value and its step in words."""
+        if math.isinf(self.best_value):
+            return "no evaluation yet"
+        return f"best {self.best_value:.3f} at step {self.best_step}"
 
     def has_patience(self, patience: int) -> bool:
         """Whether fewer evaluations than that passed since the best; 0: always."""
@@ -81,6 +74,7 @@ class Standing:
       closing_value: of an evaluation between those, made because the run ended: a
         longer run makes none there. None where the end was one of the others.
       begun: metrics of the steps of a call that the end of the run cut short, by name.
+      written: the mark of the records so far; None where files did not say.
     """
 
     config: Config
@@ -88,6 +82,7 @@ class Standing:
     selection: Selection
     closing_value: float | None
     begun: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    written: Written | None = None
 
     def record(self) -> dict:
         """All of it as a JSON-compatible dict that `from_record` reads."""
@@ -98,6 +93,7 @@ class Standing:
             "selection": dataclasses.asdict(self.selection),
             "closing_value": self.closing_value,
             "begun": self.begun,
+            "written": self.written and dataclasses.asdict(self.written),
         }
 
     @classmethod
@@ -113,19 +109,25 @@ class Standing:
           path: where, for messages.
 
         Raises:
-          UserError: a later version wrote it.
+          UserError: a later version wrote it, or something else did.
         """
         check_format(path, record)
         known = {field.name for field in dataclasses.fields(Config)}
-        kept = record["config"].items()
-        held = {name: value for name, value in kept if name in known}
-        return cls(
-            config=Config(**held),
-            shapes=record.get("shapes", {}),
-            selection=Selection(**record["selection"]),
-            closing_value=record.get("closing_value"),
-            begun=record.get("begun", {}),
-        )
+        with stored.refused(path):
+            kept = record["config"].items()
+            held = {name: value for name, value in kept if name in known}
+            written, closing = record.get("written"), record.get("closing_value")
+            return cls(
+                config=Config(**held),
+                shapes=dict(record.get("shapes", {})),
+                selection=Selection(**record["selection"]),
+                closing_value=closing if closing is None else float(closing),
+                begun={
+                    name: [float(value) for value in values]
+                    for name, values in record.get("begun", {}).items()
+                },
+                written=written and Written(**written),
+            )
 
     @property
     def ends_with_best(self) -> bool:

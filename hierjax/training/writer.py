@@ -1,14 +1,19 @@
 """Where the numbers of a run go: a line of JSON each, TensorBoard, the terminal."""
 
-import json
+import contextlib
+import hashlib
 import math
 import pathlib
 import sys
 import time
+import warnings
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
-from hierjax.training.resuming import FORMAT, check_format
+from hierjax import stored
+from hierjax.training.events import EventFile
+from hierjax.training.records import Written, check_written, line_of, parsed
 
 
 class MetricWriter:
@@ -20,24 +25,27 @@ class MetricWriter:
       workdir: directory of the run, or None to keep records in memory only.
       step: step from which the run continues; later records of an interrupted run are
         dropped, so that a resumed run leaves the same file as an uninterrupted one.
+      written: what the checkpoint says that there must be; a notice tells what is lost
+        of it. None: not known.
     """
 
-    def __init__(self, workdir: pathlib.Path | None, step: int):
+    def __init__(
+        self, workdir: pathlib.Path | None, step: int, written: Written | None = None
+    ):
         self.records: list[dict] = []
+        self._lines = hashlib.sha256()
         self._file = self._events = None
         if workdir is None:
             return
         path = workdir / "metrics.jsonl"
-        if path.exists():
-            self.records = [r for r in read_records(path) if r["step"] <= step]
-        path.write_text("".join(map(_line, range(len(self.records)), self.records)))
+        found = parsed(path)[0] if path.exists() else []
+        check_written(path, found, written)
+        self.records = [record for record in found if record["step"] <= step]
+        lines = "".join(map(line_of, range(len(self.records)), self.records)).encode()
+        self._lines.update(lines)
+        stored.write_bytes(path, lines)
         self._file = path.open("a")
-        # Imported here: it is slow to load and short runs go without.
-        import tensorboardX
-
-        self._events = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=step + 1
-        )
+        self._events = EventFile(workdir / "tensorboard", step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Record named numbers of a step.
@@ -50,46 +58,35 @@ class MetricWriter:
         for name, value in values.items():
             value = float(value)
             record[name] = value if math.isfinite(value) else None
+        line = line_of(len(self.records), record)
+        self._lines.update(line.encode())
         self.records.append(record)
         if self._file is not None:
-            self._file.write(_line(len(self.records) - 1, record))
-            self._file.flush()
-            for name, value in values.items():
-                # tensorboardX complains of every undefined number.
-                if math.isfinite(value):
-                    self._events.add_scalar(name, value, step)
+            with self._named():
+                self._file.write(line)
+                self._file.flush()
+                self._events.write(step, values)
+
+    @property
+    def written(self) -> Written:
+        """The mark of the records so far, for a checkpoint."""
+        step = self.records[-1]["step"] if self.records else 0
+        return Written(step, len(self.records), self._lines.hexdigest())
 
     def close(self) -> None:
         """Flush and close the files."""
         if self._file is not None:
-            self._file.close()
-            self._events.close()
+            with self._named(), contextlib.closing(self._events):
+                self._file.close()
 
-
-def _line(index: int, record: dict) -> str:
-    """A record as it stands in the file, ``index`` lines below the first."""
-    return json.dumps(record if index else {"format": FORMAT, **record}) + "\n"
-
-
-def read_records(path: pathlib.Path) -> list[dict]:
-    """The records of a ``metrics.jsonl``.
-
-    Args:
-      path: of the file; a last line cut off by a kill is dropped.
-
-    Raises:
-      UserError: a later version wrote it.
-    """
-    records = []
-    for line in path.read_text().splitlines():
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of open files do not say which."""
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    if records:
-        check_format(path, records[0])
-        records[0].pop("format", None)
-    return records
+            yield
+        except OSError as error:
+            error.filename = error.filename or self._file.name
+            raise
 
 
 class Progress:
@@ -146,6 +143,15 @@ class Progress:
         rate = (self._step - self._first_step) / max(now - self._start, 1e-9)
         left = (self._num_steps - self._step) / rate
         return f"  {rate:,.3g} steps/s  {left:.0f} s left"
+
+    def note(self, what: str) -> None:
+        """Say something while the run goes on; as a warning where nothing is shown."""
+        if self._bar is not None:
+            self._bar.write(what, file=sys.stderr)
+        elif self._enabled:
+            print(what, file=sys.stderr, flush=True)
+        else:
+            warnings.warn(what, RuntimeWarning, stacklevel=3)
 
     def explain(self, why: str) -> None:
         """Say after `close` why the run ended before its last step."""

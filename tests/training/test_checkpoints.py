@@ -32,7 +32,7 @@ def assert_identical(a, b):
 
 def test_nothing_to_restore(tmp_path):
     checkpoints = Checkpoints(tmp_path / "new")
-    assert checkpoints.progress() is None
+    assert checkpoints.newest(None, dict) is None
     checkpoints.close()
 
 
@@ -45,19 +45,20 @@ def test_what_is_saved_comes_back(tmp_path, states):
     # Infinity is the best value of a run that has seen none.
     progress = {"best_value": -np.inf, "best_step": 3, "evaluations_since": 0}
     checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, best, last, {"best_step": 1})
     checkpoints.save(5, best, last, {"best_step": 1})
     checkpoints.save(10, last, best, progress)
     checkpoints.close()
 
     reopened = Checkpoints(tmp_path)
-    assert reopened.progress() == progress
-    found = reopened.restore(template)
+    found = reopened.newest(template, dict)
     reopened.close()
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
-    assert_identical(found[0], last)
-    assert_identical(found[1], best)
-    # Earlier ones are gone.
-    assert [p.name for p in tmp_path.iterdir() if p.name.isdigit()] == ["10"]
+    assert found[0] == progress
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found[1:]))
+    assert_identical(found[1], last)
+    assert_identical(found[2], best)
+    # The one before is kept, earlier ones are gone.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "5"]
 
 
 def test_the_state_may_change_while_it_is_being_saved(tmp_path, states):
@@ -65,9 +66,9 @@ def test_the_state_may_change_while_it_is_being_saved(tmp_path, states):
     last = jax.tree.map(jnp.array, states[1])
     checkpoints.save(1, last, states[2], {})
     jax.tree.map(lambda x: x.delete(), last)
-    found = checkpoints.restore(states[0])
     checkpoints.close()
-    assert_identical(found[0], states[1])
+    _, found, _ = Checkpoints(tmp_path).newest(states[0], dict)
+    assert_identical(found, states[1])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path, states, monkeypatch, error)
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints._manager, "save", fail)
+        patch.setattr(checkpoints._writer, "save", fail)
         match = f"{tmp_path}: no space left for a checkpoint; make room"
         with pytest.raises(UserError, match=match):
             checkpoints.save(1, states[1], states[2], {})

@@ -49,15 +49,21 @@ OLD_RECORD = """{"selection": {"best_value": %s, "best_step": %d,
 
 
 def record_path(workdir):
-    (step,) = (p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
-    return step / "progress" / "metadata"
+    steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
+    return workdir / "checkpoints" / str(max(steps)) / "progress" / "metadata"
+
+
+def put_record(workdir, text):
+    path = record_path(workdir)
+    path.write_text(text)
+    # Whoever changes a checkpoint takes its digests away, as there were none before.
+    (path.parents[1] / "digests.json").unlink()
 
 
 def change_record(workdir, change):
-    path = record_path(workdir)
-    record = json.loads(path.read_text())
+    record = json.loads(record_path(workdir).read_text())
     change(record)
-    path.write_text(json.dumps(record))
+    put_record(workdir, json.dumps(record))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,7 @@ def assert_same_run(result, workdir, expected, expected_workdir):
 
 def test_a_run_of_the_version_before_goes_on(tmp_path, whole):
     short = train(tmp_path, num_steps=20, num_devices=2)
-    record = OLD_RECORD % (short.best_value, short.best_step)
-    record_path(tmp_path).write_text(record)
+    put_record(tmp_path, OLD_RECORD % (short.best_value, short.best_step))
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(r) + "\n" for r in short.records))
     assert_identical(restore_best(MODEL, RANKS, DATA, CONFIG, tmp_path), short.state)
