@@ -71,6 +71,7 @@ def read_table(path: str | os.PathLike) -> Table:
 def read_lines(path: str | os.PathLike) -> tuple[list[list[str]], str]:
     """Returns the cells of a table's lines, cleaned, and what separates them."""
     text = read_text(path)
+    limit = csv.field_size_limit(len(text))  # A cell may be a whole book.
     try:
         first = next(filter(str.strip, text.split("\n")), "")
         delimiter = max(DELIMITERS, key=lambda mark: len(split_line(first, mark)))
@@ -78,6 +79,8 @@ def read_lines(path: str | os.PathLike) -> tuple[list[list[str]], str]:
         lines = [[clean(cell) for cell in line] for line in reader if line]
     except csv.Error as error:
         raise UserError(f"cannot be read as a CSV table: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
     return lines, delimiter
 
 

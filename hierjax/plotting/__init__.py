@@ -14,6 +14,7 @@ from hierjax.plotting.colors import tree_colors
 from hierjax.plotting.curves import training_curves
 from hierjax.plotting.distances import class_distances
 from hierjax.plotting.examples import example_grid
+from hierjax.plotting.files import save_png
 from hierjax.plotting.maps import embedding_map, embedding_space
 from hierjax.plotting.masks import mask_heatmap
 from hierjax.plotting.projections import tsne_grid
@@ -26,6 +27,7 @@ __all__ = [
     "example_grid",
     "mask_heatmap",
     "point_cloud",
+    "save_png",
     "training_curves",
     "tree_colors",
     "tsne_grid",

@@ -17,7 +17,13 @@ from hierjax.plotting.leaves import (
     leaf_distances,
     present_leaves,
 )
-from hierjax.plotting.style import count_of, legend_dot, style_axes, text_width
+from hierjax.plotting.style import (
+    count_of,
+    legend_dot,
+    literal,
+    style_axes,
+    text_width,
+)
 from hierjax.plotting.tree_order import runs
 
 
@@ -158,6 +164,7 @@ def dendrograms(
     *,
     distance: str = "cosine",
     max_classes: int = 200,
+    within: tuple[int, int] | None = None,
 ) -> Figure:
     """Draws the tree that was learned beside the true tree, leaf joined to leaf.
 
@@ -174,6 +181,7 @@ def dendrograms(
         ``'euclidean'`` or ``'sqeuclidean'``.
       max_classes: With more classes, the means are averaged over the nodes of the
         finest level that has no more nodes than this, at worst the coarsest.
+      within: Level and id of a node: only the classes below it are drawn.
 
     Returns:
       A figure whose height grows with the number of leaves.
@@ -182,7 +190,7 @@ def dendrograms(
       UserError: The shape does not fit, all classes are absent, or the distance is
         unknown.
     """
-    leaves = present_leaves(class_means, hierarchy, max_classes)
+    leaves = present_leaves(class_means, hierarchy, max_classes, within)
     num_leaves = len(leaves.names)
     nodes, merges = _learned_tree(leaf_distances(leaves.means, distance), num_leaves)
     levels, clades = _true_tree(leaves.ancestors)
@@ -215,11 +223,12 @@ def dendrograms(
         marked = [node for s, node in clades.items() if (s in found_sets) is hit]
         _draw_marks(right, marked, leaves, hit=hit)
 
+    level_names = hierarchy.level_names[: leaves.ancestors.shape[1]]
     left.set(title="learned tree", xlabel=DISTANCE_NAMES[distance])
     right.set(
         title="true tree",
         xticks=range(leaves.ancestors.shape[1]),
-        xticklabels=hierarchy.level_names[: leaves.ancestors.shape[1]][::-1],
+        xticklabels=list(map(literal, level_names))[::-1],
     )
     style_axes(left, spines=("bottom",))
     style_axes(right, spines=())

@@ -55,7 +55,8 @@ def oklch_to_rgb(lightness: np.ndarray, hue: np.ndarray) -> np.ndarray:
 def tree_colors(hierarchy: Hierarchy, level: int) -> np.ndarray:
     """Returns a colour for every node of one level; families share a hue.
 
-    A family is a node of the coarsest level that has more than one node. Families
+    A family is a node of the coarsest level where no node has more than half of the
+    classes, see `level_of_families`. Families
     spread evenly over the colour circle in tree order. Below them, lightness tells
     the nodes of a family apart, again in tree order, so that near relatives look
     alike. Hue and lightness are those of the Oklab space.

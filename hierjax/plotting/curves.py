@@ -10,7 +10,7 @@ from scipy.signal import fftconvolve
 
 from hierjax.errors import UserError
 from hierjax.plotting.colors import INK, RULE, oklch_to_rgb
-from hierjax.plotting.style import count_of, style_axes
+from hierjax.plotting.style import count_of, literal, style_axes
 
 
 def _series(
@@ -62,7 +62,7 @@ def _draw_measures(
     lightness = 0.55 + 0.12 * (np.arange(len(names)) % 2)
     for name, color in zip(names, oklch_to_rgb(lightness, hues), strict=True):
         steps, values = _series(records, name)
-        label = name.removeprefix("validation/").replace("_", " ")
+        label = literal(name.removeprefix("validation/").replace("_", " "))
         axes.plot(
             steps,
             values,

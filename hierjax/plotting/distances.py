@@ -6,14 +6,21 @@ from scipy.spatial.distance import squareform
 
 from hierjax.hierarchy import Hierarchy
 from hierjax.plotting.leaves import DISTANCE_NAMES, leaf_distances, present_leaves
-from hierjax.plotting.style import style_axes
+from hierjax.plotting.style import literal, style_axes, text_width
 from hierjax.plotting.tree_order import level_of_families, runs
 
 _MAX_NAMES = 40
+_USUAL_NAME = 1.0
+"""Inches that the figure has for names in any case."""
 
 
 def class_distances(
-    class_means: np.ndarray, hierarchy: Hierarchy, *, distance: str = "cosine"
+    class_means: np.ndarray,
+    hierarchy: Hierarchy,
+    *,
+    distance: str = "cosine",
+    max_classes: int = 600,
+    within: tuple[int, int] | None = None,
 ) -> Figure:
     """Draws the distances between all pairs of class means, in tree order.
 
@@ -26,6 +33,9 @@ def class_distances(
       hierarchy: The label tree with C classes.
       distance: ``'cosine'`` (a zero vector is at distance 1 from all),
         ``'euclidean'`` or ``'sqeuclidean'``.
+      max_classes: With more classes, the means are averaged over the nodes of the
+        finest level that has no more nodes than this, at worst the coarsest.
+      within: Level and id of a node: only the classes below it are drawn.
 
     Returns:
       A figure with one heat map and its colour bar.
@@ -34,7 +44,7 @@ def class_distances(
       UserError: The shape does not fit, all classes are absent, or the distance is
         unknown.
     """
-    leaves = present_leaves(class_means, hierarchy)
+    leaves = present_leaves(class_means, hierarchy, max_classes, within)
     num_leaves = len(leaves.names)
     values = squareform(leaf_distances(leaves.means, distance), checks=False)
     values = values.reshape(num_leaves, num_leaves)
@@ -43,7 +53,7 @@ def class_distances(
     axes = figure.subplots()
     image = axes.imshow(values, cmap="viridis", interpolation="nearest", vmin=0)
 
-    family_level = level_of_families(hierarchy)
+    family_level = min(level_of_families(hierarchy), leaves.ancestors.shape[1] - 1)
     inner_levels = range(family_level, leaves.ancestors.shape[1] - 1)[:2]
     for level, line_width in zip(inner_levels, (1.6, 0.5), strict=False):
         edges = runs(leaves.ancestors[:, level])[0][1:] - 0.5
@@ -58,7 +68,10 @@ def class_distances(
         first_rows, sizes = starts[tall], sizes[tall]
         places = first_rows + (sizes - 1) / 2
         node_names = hierarchy.node_names(family_level)
-        names = [node_names[node] for node in leaves.families[first_rows]]
+        names = [literal(node_names[k]) for k in leaves.families[first_rows]]
+    # Names are at the left and below; a long one must not take the place of the map.
+    more = max(0.0, max(text_width(name, 7.5) for name in names) - _USUAL_NAME)
+    figure.set_size_inches(figure.get_size_inches() + more)
     axes.set_xticks(places, names, rotation=90)
     axes.set_yticks(places, names)
     axes.set_title(leaves.title)

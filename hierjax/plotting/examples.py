@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hierjax.errors import UserError
 from hierjax.plotting.colors import INK, RULE
-from hierjax.plotting.style import style_axes, text_width
+from hierjax.plotting.style import literal, style_axes, text_width
 
 _CELL = 1.15
 _CAPTION = 7.5
@@ -74,7 +74,7 @@ def example_grid(
         raise UserError(f"columns must be at least 1, found {columns}")
     columns = min(columns, number)
     rows = math.ceil(number / columns)
-    lines = [text.split("\n") for text in titles]
+    lines = [list(map(literal, text.split("\n"))) for text in titles]
     widest = max(text_width(line, _CAPTION) for text in lines for line in text)
     height, width = images.shape[1:3]
     cell_width = max(_CELL * width / max(height, width), widest) + 0.12
@@ -85,13 +85,13 @@ def example_grid(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[number:]:
         axes.remove()
-    for axes, image, text in zip(panels, images, titles, strict=False):
+    for axes, image, text in zip(panels, images, lines, strict=False):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
         style_axes(axes, spines=("left", "bottom", "right", "top"))
         for spine in axes.spines.values():
             spine.set(color=RULE, linewidth=0.5)
-        axes.set_xlabel(text, fontsize=_CAPTION, labelpad=2.5)
+        axes.set_xlabel("\n".join(text), fontsize=_CAPTION, labelpad=2.5)
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure

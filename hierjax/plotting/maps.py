@@ -8,7 +8,7 @@ from hierjax import metrics
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 from hierjax.plotting.colors import INK, RULE, tree_colors
-from hierjax.plotting.style import legend_dot, style_axes
+from hierjax.plotting.style import legend_dot, literal, style_axes
 from hierjax.plotting.tree_order import runs, tree_order
 
 _MAX_LEGEND = 20
@@ -59,7 +59,7 @@ def _draw_level(
     axes: Axes, points: np.ndarray, nodes: np.ndarray, hierarchy: Hierarchy, level: int
 ) -> None:
     colors = tree_colors(hierarchy, level)
-    names = hierarchy.node_names(level)
+    names = list(map(literal, hierarchy.node_names(level)))
     size = float(np.clip(9000 / len(points), 3.0, 36.0))
     known = np.flatnonzero(nodes >= 0)
     # A fixed shuffle keeps the last class from covering the others.
@@ -134,7 +134,7 @@ def embedding_map(
     for level, axes in enumerate(panels):
         _draw_level(axes, points, labels[:, level], hierarchy, level)
         axes.set(
-            title=hierarchy.level_names[level],
+            title=literal(hierarchy.level_names[level]),
             xlabel=axis_names[0],
             ylabel=axis_names[1],
             xticks=[],
@@ -188,7 +188,7 @@ def embedding_space(
         axes = figure.add_subplot(1, number, level + 1, projection="3d")
         _draw_level(axes, points, labels[:, level], hierarchy, level)
         axes.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
-        axes.set(title=hierarchy.level_names[level])
+        axes.set(title=literal(hierarchy.level_names[level]))
         axes.set(xticklabels=[], yticklabels=[], zticklabels=[])
         axes.set_box_aspect(np.maximum(np.ptp(points, axis=0), 1e-9), zoom=0.9)
         axes.get_legend().set_bbox_to_anchor((0.5, 0.02))

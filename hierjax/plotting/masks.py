@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hierjax.errors import UserError
 from hierjax.plotting.colors import INK
-from hierjax.plotting.style import count_of, style_axes, text_width
+from hierjax.plotting.style import count_of, literal, style_axes, text_width
 
 _PLOT_WIDTH = 5.6
 _ROW_HEIGHT = 0.42
@@ -58,6 +58,7 @@ def mask_heatmap(
             "masks must be finite and not negative, found "
             f"{masks[level, dim]} at level {level}, dimension {dim}"
         )
+    level_names = list(map(literal, level_names))
     num_levels, num_dims = masks.shape
     owners = _owners(masks)
     order = np.lexsort((-masks.max(axis=0), owners))

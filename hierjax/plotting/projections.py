@@ -8,7 +8,13 @@ from matplotlib.figure import Figure
 
 from hierjax.errors import UserError
 from hierjax.plotting.colors import INK, RULE, category_colors
-from hierjax.plotting.style import count_of, legend_dot, style_axes, text_width
+from hierjax.plotting.style import (
+    count_of,
+    legend_dot,
+    literal,
+    style_axes,
+    text_width,
+)
 
 _MAX_LEGEND = 20
 _PANEL = 3.0
@@ -66,6 +72,7 @@ def _checked_labels(
                 f"labels of level {level!r} must lie in -1..{len(names[level]) - 1}, "
                 f"found {ids.min()}..{ids.max()}"
             )
+        names[level] = list(map(literal, names[level]))
         checked[level] = ids
     for level in label_names:
         if level not in labels:
@@ -219,7 +226,7 @@ def tsne_grid(
                 yticks=[],
             )
             style_axes(axes, spines=("left", "bottom", "right", "top"))
-        row[0].set_ylabel(level, fontsize=10)
+        row[0].set_ylabel(literal(level), fontsize=10)
     for axes, method in zip(panels[0], coordinates, strict=True):
         axes.set_title(method)
     for axes, method in zip(panels[-1], coordinates, strict=True):

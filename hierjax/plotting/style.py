@@ -22,10 +22,31 @@ def style_axes(axes: Axes, *, spines: Sequence[str] = ("left", "bottom")) -> Non
     axes.yaxis.label.set(color=INK, fontsize=9)
 
 
+_LONGEST = 60
+
+
+def literal(text: str) -> str:
+    r"""A name of the user's as one line that matplotlib writes letter by letter.
+
+    A dollar begins no formula, blanks of any kind are one, marks that cannot be seen
+    are left out, and the middle of what is longer than a line is.
+
+    Examples:
+      >>> print(literal("5 $ and  $x^{$"))
+      5 \$ and \$x^{\$
+    """
+    text = "".join(mark for mark in " ".join(text.split()) if mark.isprintable())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 20]}…{text[-19:]}"
+    return text.replace("$", r"\$")
+
+
 def legend_dot(
     label: str, face: ColorType, edge: ColorType, marker: str = "o"
 ) -> Line2D:
-    """Returns a dot, or another mark, for a legend."""
+    """Returns a dot, or another mark, for a legend; its label is `literal` already."""
+    # Matplotlib leaves out what begins with an underscore.
+    label = f" {label}" if label.startswith("_") else label
     line = Line2D([], [], linestyle="", marker=marker, markersize=5, label=label)
     line.set(markerfacecolor=face, markeredgecolor=edge)
     return line

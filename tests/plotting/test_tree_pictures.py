@@ -363,6 +363,30 @@ def test_class_distances_names_families_above_forty_classes():
     np.testing.assert_allclose(axes.get_yticks(), [9.5, 29.5, 49.5])
 
 
+def test_a_subtree_is_drawn_alone(render):
+    means = np.random.default_rng(0).normal(size=(9, 4))
+    node = TREE.ancestors[4, 0]
+    below = np.flatnonzero(TREE.ancestors[:, 0] == node)
+    assert 1 < len(below) < 9
+    means[below[0]] = np.nan
+    figure = plotting.dendrograms(means, TREE, within=(0, node))
+    names = {TREE.class_names[k] for k in below[1:]}
+    assert set(row_names(figure.axes[1], "left")) == names
+    title = f"{TREE.node_names(0)[node]}, {len(names)} classes, 1 absent"
+    assert figure.get_suptitle().startswith(title)
+    heat = plotting.class_distances(means, TREE, within=(0, node)).axes[0]
+    assert {label.get_text() for label in heat.get_yticklabels()} == names
+    assert heat.get_title() == title
+    render(figure)
+
+
+def test_crowded_distances_are_those_of_a_coarser_level():
+    means = np.random.default_rng(0).normal(size=(9, 4))
+    axes = plotting.class_distances(means, TREE, max_classes=5).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert set(names) == set(TREE.node_names(1)) and len(names) == 5
+
+
 @pytest.mark.parametrize("draw", [plotting.dendrograms, plotting.class_distances])
 @pytest.mark.parametrize(
     ("means", "options", "message"),
