@@ -1,11 +1,18 @@
 """Measure embeddings against the label tree: exact values over whole splits."""
 
+from hierjax.evaluation.baselines import (
+    LinearBaseline,
+    choose_input,
+    linear_baseline,
+    principal_inputs,
+)
 from hierjax.evaluation.classes import (
     ClassEvaluation,
     Classifier,
     evaluate_classes,
     mean_directions,
 )
+from hierjax.evaluation.collapse import Spread, spread_of, why_collapsed
 from hierjax.evaluation.embeddings import (
     MAX_NEIGHBORS,
     Evaluation,
@@ -16,7 +23,7 @@ from hierjax.evaluation.embeddings import (
 from hierjax.evaluation.frequencies import most_frequent
 from hierjax.evaluation.mistakes import (
     Confusion,
-    count_by_height,
+    count_by_shared_level,
     largest_confusions,
     worst_mistakes,
 )
@@ -36,22 +43,29 @@ __all__ = [
     "Confusion",
     "Embed",
     "Evaluation",
+    "LinearBaseline",
+    "Spread",
     "Targets",
     "check_selection",
+    "choose_input",
     "choose_neighbors",
-    "count_by_height",
+    "count_by_shared_level",
     "evaluate",
     "evaluate_classes",
     "intervals",
     "largest_confusions",
     "learnable",
+    "linear_baseline",
     "most_frequent",
     "mean_directions",
     "nearest_correct",
+    "principal_inputs",
     "remember",
     "silhouettes",
+    "spread_of",
     "targets_of",
     "validation_measures",
     "values_of",
+    "why_collapsed",
     "worst_mistakes",
 ]

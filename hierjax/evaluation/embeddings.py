@@ -9,7 +9,7 @@ from hierjax import metrics
 from hierjax.data.dataset import Dataset
 from hierjax.evaluation import queries
 from hierjax.evaluation.names import ALL
-from hierjax.evaluation.queries import Embed, correct, mean_measures, with_average
+from hierjax.evaluation.queries import Embed, mean_measures, with_average
 from hierjax.hierarchy import Hierarchy
 from hierjax.metrics import Interval
 
@@ -73,10 +73,42 @@ def silhouettes(
       name: of the measure.
 
     Returns:
-      ``<name>/<level>`` and ``<name>/average`` to ``[N]``, NaN where undefined.
+      ``<name>/<level>`` and ``<name>/average`` to ``[N]``, NaN where undefined: also at
+      a level where every row is alone in its node, which has no within.
     """
     values = metrics.silhouette_samples(embeddings, labels, distance=distance)
+    for column, ids in zip(values.T, labels.T, strict=True):
+        known = ids[ids >= 0]
+        if len(np.unique(known)) == len(known):
+            column[:] = np.nan
     return with_average(name, dict(zip(hierarchy.level_names, values.T, strict=True)))
+
+
+def neighbor_accuracies(
+    embed: Embed, data: Dataset, *, distance: str = "cosine"
+) -> list[np.ndarray]:
+    """Accuracy on validation by the number of neighbours, level by level.
+
+    Args:
+      embed: ``rows [N] -> embeddings [N, D]``.
+      data: labels and splits; the training rows are the gallery.
+      distance: ``'cosine'`` or ``'euclidean'``.
+
+    Returns:
+      A level ``[K]``, for 1 to K neighbours: `MAX_NEIGHBORS`, or the training rows
+      there are; NaN where no validation row's label is known.
+    """
+    gallery_rows, rows = data.rows("train"), data.rows("validation")
+    limit = min(MAX_NEIGHBORS, len(gallery_rows))
+    nearest, _ = metrics.nearest_neighbors(
+        embed(rows), embed(gallery_rows), limit, distance=distance
+    )
+    neighbor_labels, labels = data.labels[gallery_rows[nearest]], data.labels[rows]
+    ks = np.arange(1, limit + 1)
+    return [
+        metrics.knn_accuracy(neighbor_labels[:, :, level], labels[:, level], ks)
+        for level in range(data.hierarchy.num_levels)
+    ]
 
 
 def choose_neighbors(
@@ -94,20 +126,14 @@ def choose_neighbors(
       of equally good ones the smallest. 0 for a level of which no validation row's
       label is known: nothing chooses there.
     """
-    gallery_rows, rows = data.rows("train"), data.rows("validation")
-    limit = min(MAX_NEIGHBORS, len(gallery_rows))
-    nearest, _ = metrics.nearest_neighbors(
-        embed(rows), embed(gallery_rows), limit, distance=distance
+    labels = data.labels[data.rows("validation")]
+    by_level = neighbor_accuracies(embed, data, distance=distance)
+    return tuple(
+        metrics.choose_k(accuracies, np.arange(1, len(accuracies) + 1))
+        if (labels[:, level] >= 0).any()
+        else 0
+        for level, accuracies in enumerate(by_level)
     )
-    neighbor_labels, labels = data.labels[gallery_rows[nearest]], data.labels[rows]
-    ks, chosen = np.arange(1, limit + 1), []
-    for level in range(data.hierarchy.num_levels):
-        accuracies = metrics.knn_accuracy(
-            neighbor_labels[:, :, level], labels[:, level], ks
-        )
-        known = (labels[:, level] >= 0).any()
-        chosen.append(metrics.choose_k(accuracies, ks) if known else 0)
-    return tuple(chosen)
 
 
 def evaluate(
@@ -161,9 +187,10 @@ def evaluate(
     per_query |= silhouettes(
         queries, labels, hierarchy, distance="euclidean", name="silhouette_euclidean"
     )
-    nearest, distances = metrics.nearest_neighbors(
+    found = metrics.find_neighbors(
         queries, gallery, max(1, *neighbors), distance=distance
     )
+    nearest, distances = found.index, found.distance
     predictions = np.empty_like(labels)
     confidence = np.empty(labels.shape)
     by_neighbors, by_means = {}, {}
@@ -171,18 +198,26 @@ def evaluate(
         k = neighbors[level]
         votes = gallery_labels[nearest[:, :k], level]
         if k:
-            predicted = metrics.knn_predictions(votes, [k])[0]
+            shares = metrics.vote_shares(found, gallery_labels[:, level], k)
+            by_neighbors[name] = metrics.expected_correct(shares, labels[:, level])
+            predicted = np.full(len(labels), -1)
+            is_sure = shares.share == 1
+            predicted[shares.query[is_sure]] = shares.label[is_sure]
+            others = np.flatnonzero(predicted < 0)
+            predicted[others] = metrics.knn_predictions(votes[others], [k])[0]
             agreeing = (votes == predicted[:, None]) & (predicted >= 0)[:, None]
             confidence[:, level] = agreeing.mean(axis=1)
-            by_neighbors[name] = correct(predicted, labels[:, level])
         else:
+            shares = None
             predicted, confidence[:, level] = -1, 0
             by_neighbors[name] = np.full(len(labels), np.nan)
         predictions[:, level] = predicted
-        means = metrics.nearest_mean_predictions(
-            queries, gallery, gallery_labels[:, level], distance=distance
+        by_means[name] = metrics.expected_correct(
+            metrics.nearest_mean_shares(
+                queries, gallery, gallery_labels[:, level], distance=distance
+            ),
+            labels[:, level],
         )
-        by_means[name] = correct(means, labels[:, level])
     per_query |= with_average("knn", by_neighbors)
     per_query |= with_average("nearest_mean", by_means)
 
@@ -191,8 +226,16 @@ def evaluate(
         ("mistake_hops", hierarchy.path_length()),
         ("mistake_height", hierarchy.lca_height()),
     ):
-        measures[f"{name}/{ALL}"] = metrics.mistake_distance(
-            predictions[:, -1], labels[:, -1], tree_distance
+        # Of the finest level, which the loop above ends with.
+        measures[f"{name}/{ALL}"] = (
+            float("nan")
+            if shares is None
+            else metrics.mistake_distance(
+                shares.label,
+                labels[shares.query, -1],
+                tree_distance,
+                weights=shares.share,
+            )
         )
     return Evaluation(
         measures,

@@ -23,10 +23,13 @@ class Confusion(NamedTuple):
     queries: int
 
 
-def count_by_height(
+def count_by_shared_level(
     predicted: np.ndarray, true: np.ndarray, hierarchy: Hierarchy
-) -> np.ndarray:
-    """Counts predictions by the height of the lowest common ancestor with the truth.
+) -> tuple[int, np.ndarray]:
+    """Counts mistakes by the finest level at which they are still right.
+
+    A class that ends above the finest level is the only one of its nodes below, so
+    that a level means the same in trees whose branches differ in depth.
 
     Args:
       predicted: class ids ``[Q]``; -1, no prediction, is left out.
@@ -34,17 +37,20 @@ def count_by_height(
       hierarchy: the label tree.
 
     Returns:
-      int64 ``[L + 1]``: at height 0 the right ones, then the mistakes, whose heights
-      are those of `Hierarchy.lca_height` (Bertinetto et al. 2020).
+      How many predictions are right, and int64 ``[L]`` of mistakes: at l those whose
+      l coarsest levels are right, at 0 those that share nothing but the root.
 
     Examples:
       >>> tree = Hierarchy.from_paths([("bird", "owl"), ("bird", "duck"), ("cod",)])
-      >>> count_by_height(np.array([0, 1, 2, 0]), np.array([0, 0, 0, 2]), tree)
-      array([1, 1, 2])
+      >>> count_by_shared_level(np.array([0, 1, 2, 0]), np.array([0, 0, 0, 2]), tree)
+      (1, array([2, 1]))
     """
     known = (predicted >= 0) & (true >= 0)
-    heights = hierarchy.lca_height()[predicted[known], true[known]]
-    return np.bincount(heights, minlength=hierarchy.num_levels + 1)
+    ancestors = np.asarray(hierarchy.ancestors)
+    same = ancestors[predicted[known]] == ancestors[true[known]]
+    shared = same.cumprod(axis=1).sum(axis=1)
+    counts = np.bincount(shared, minlength=hierarchy.num_levels + 1)
+    return int(counts[-1]), counts[:-1]
 
 
 def largest_confusions(

@@ -6,7 +6,6 @@ import numpy as np
 
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
-from hierjax.evaluation.queries import correct
 from hierjax.hierarchy import UNKNOWN
 
 
@@ -116,7 +115,8 @@ def nearest_correct(
       gallery_ids: ``[G, T]``.
 
     Returns:
-      float64 ``[Q, T]``, NaN where the query's class is unknown.
+      float64 ``[Q, T]``, 1 or 0, where several rows are equally near the share that is
+      of the class; NaN where the query's class is unknown.
 
     Examples:
       >>> gallery, gallery_ids = np.eye(2), np.array([[3, 5], [4, 8]])
@@ -124,5 +124,11 @@ def nearest_correct(
       >>> nearest_correct(queries, gallery, query_ids, gallery_ids)
       array([[1., 0.]])
     """
-    nearest, _ = metrics.nearest_neighbors(queries, gallery, 1)
-    return correct(gallery_ids[nearest[:, 0]], query_ids)
+    found = metrics.find_neighbors(queries, gallery, 1)
+    return np.stack(
+        [
+            metrics.expected_correct(metrics.vote_shares(found, told, 1), true)
+            for told, true in zip(gallery_ids.T, query_ids.T, strict=True)
+        ],
+        axis=1,
+    )

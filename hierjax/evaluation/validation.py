@@ -1,14 +1,13 @@
 """The quick measures on validation that training selects on."""
 
-import numpy as np
-
 from hierjax import metrics
 from hierjax.data.dataset import Dataset
 from hierjax.errors import UserError
 from hierjax.evaluation.classes import Classifier
 from hierjax.evaluation.embeddings import silhouettes
 from hierjax.evaluation.names import ALL
-from hierjax.evaluation.queries import Embed, correct, mean, mean_measures, with_average
+from hierjax.evaluation.queries import Embed, mean, mean_measures, with_average
+from hierjax.evaluation.targets import nearest_correct
 from hierjax.hierarchy import Hierarchy
 
 
@@ -78,13 +77,13 @@ def validation_measures(
     queries, labels = embed(rows), data.labels[rows]
     found = {}
     if "accuracy" in selections:
-        predicted = np.argmax(classifier.scores(queries), axis=1)
+        is_correct = metrics.expected_over_ties(
+            metrics.top_k_correct, classifier.scores(queries), labels[:, -1], 1
+        )
         learned = metrics.representative_distances(classifier.representatives)
         tree_distance = data.hierarchy.path_length()
         found = {
-            f"accuracy/{data.hierarchy.level_names[-1]}/proxies": mean(
-                correct(predicted, labels[:, -1])
-            ),
+            f"accuracy/{data.hierarchy.level_names[-1]}/proxies": mean(is_correct),
             f"gamma/{ALL}/proxies": metrics.goodman_kruskal_gamma(
                 learned, tree_distance
             ),
@@ -94,13 +93,9 @@ def validation_measures(
     values = silhouettes(queries, labels, data.hierarchy)
     if any(selection.startswith("nn/") for selection in selections):
         gallery_rows = data.rows("train")
-        nearest, _ = metrics.nearest_neighbors(queries, embed(gallery_rows), 1)
-        predicted = data.labels[gallery_rows[nearest[:, 0]]]
-        values |= with_average(
-            "nn",
-            {
-                level: correct(predicted[:, i], labels[:, i])
-                for i, level in enumerate(data.hierarchy.level_names)
-            },
+        is_correct = nearest_correct(
+            queries, embed(gallery_rows), labels, data.labels[gallery_rows]
         )
+        levels = zip(data.hierarchy.level_names, is_correct.T, strict=True)
+        values |= with_average("nn", dict(levels))
     return found | mean_measures(values)

@@ -16,6 +16,10 @@ from hierjax.metrics.classification import (
     nearest_mean_predictions,
 )
 from hierjax.metrics.clustering import silhouette_samples, silhouette_score
+from hierjax.metrics.dendrograms import dendrogram_purity
+from hierjax.metrics.full_ranking import FullRanking, full_ranking
+from hierjax.metrics.hops import hops
+from hierjax.metrics.hyperbolicity import Hyperbolicity, delta_hyperbolicity
 from hierjax.metrics.intervals import (
     Interval,
     bootstrap_interval,
@@ -23,7 +27,12 @@ from hierjax.metrics.intervals import (
     sign_flip_test,
     two_way_interval,
 )
-from hierjax.metrics.neighbors import nearest_neighbors
+from hierjax.metrics.neighbors import Neighbors, find_neighbors, nearest_neighbors
+from hierjax.metrics.paths import (
+    full_path_correct,
+    hierarchical_f1,
+    path_consistent,
+)
 from hierjax.metrics.projection import (
     principal_coordinates,
     tsne_coordinates,
@@ -31,6 +40,7 @@ from hierjax.metrics.projection import (
 )
 from hierjax.metrics.ranking import (
     correct_sets,
+    expected_over_ties,
     hierarchical_cost,
     hierarchical_distance_at_k,
     hierarchical_precision,
@@ -52,6 +62,7 @@ from hierjax.metrics.retrieval import (
     similarity_at_k,
 )
 from hierjax.metrics.rows import class_means, unit_rows
+from hierjax.metrics.selective import SelectiveCurve, hierarchical_aurc
 from hierjax.metrics.spectrum import effective_rank, explained_variance
 from hierjax.metrics.structure import (
     elementwise_correlation,
@@ -61,10 +72,21 @@ from hierjax.metrics.structure import (
     per_class_gamma,
     representative_distances,
 )
+from hierjax.metrics.votes import (
+    VoteShares,
+    expected_correct,
+    nearest_mean_shares,
+    vote_shares,
+)
 
 __all__ = [
+    "FullRanking",
+    "Hyperbolicity",
     "InferredTree",
     "Interval",
+    "Neighbors",
+    "SelectiveCurve",
+    "VoteShares",
     "area_under_similarity",
     "bootstrap_interval",
     "calibration",
@@ -73,14 +95,24 @@ __all__ = [
     "class_means",
     "cophenetic_correlation",
     "correct_sets",
+    "delta_hyperbolicity",
+    "dendrogram_purity",
     "effective_rank",
     "elementwise_correlation",
+    "expected_correct",
+    "expected_over_ties",
     "explained_variance",
+    "find_neighbors",
+    "full_path_correct",
+    "full_ranking",
     "goodman_kruskal_gamma",
+    "hierarchical_aurc",
     "hierarchical_cost",
     "hierarchical_distance_at_k",
+    "hierarchical_f1",
     "hierarchical_precision",
     "hierarchical_similarity",
+    "hops",
     "ideal_distance_at_k",
     "infer_tree",
     "knn_accuracy",
@@ -92,7 +124,9 @@ __all__ = [
     "mistake_distance",
     "near_uniformity",
     "nearest_mean_predictions",
+    "nearest_mean_shares",
     "nearest_neighbors",
+    "path_consistent",
     "per_class_gamma",
     "point_biserial",
     "precision_recall_f1",
@@ -112,4 +146,5 @@ __all__ = [
     "umap_coordinates",
     "unit_rows",
     "variance_measures",
+    "vote_shares",
 ]

@@ -29,8 +29,8 @@ def _checked_pairs(
             f"confidence must lie in [0, 1], found {confidence[outside][0]} "
             f"in row {np.flatnonzero(counts)[outside.argmax()]}"
         )
-    if not np.isin(correct, (0, 1)).all():
-        raise UserError("correct must be 0, 1 or NaN (does not count)")
+    if not ((correct >= 0) & (correct <= 1)).all():
+        raise UserError("correct must be 0 to 1, or NaN (does not count)")
     return confidence, correct
 
 
@@ -55,7 +55,8 @@ def calibration(
 
     Args:
       confidence: ``[Q]`` in [0, 1].
-      correct: ``[Q]`` 1 or 0 (or bool); NaN does not count.
+      correct: ``[Q]`` 1 or 0 (or bool), between them where it is expected over ties;
+        NaN does not count.
       num_bins: number of bins.
       official: the last bin is open too, as in the published code of Kim et al. 2023
         (arXiv 2301.11065): a confidence of exactly 1 falls in no bin, and adds to the
@@ -103,7 +104,8 @@ def point_biserial(confidence: np.ndarray, correct: np.ndarray) -> float:
 
     Args:
       confidence: ``[Q]`` in [0, 1].
-      correct: ``[Q]`` 1 or 0 (or bool); NaN does not count.
+      correct: ``[Q]`` 1 or 0 (or bool), between them where it is expected over ties;
+        NaN does not count.
 
     Returns:
       In [-1, 1]; NaN if all or none are correct, or all confidences are equal.

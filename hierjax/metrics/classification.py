@@ -9,14 +9,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from hierjax.errors import UserError
-from hierjax.metrics.neighbors import nearest_neighbors
-from hierjax.metrics.rows import (
-    check_distance,
-    checked_ids,
-    checked_rows,
-    class_means,
-    unit_rows,
-)
+from hierjax.metrics.rows import checked_ids
+from hierjax.metrics.votes import nearest_mean_shares
+
+
+def _checked_votes(
+    neighbor_labels: np.ndarray, ks: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as integer arrays, or UserError."""
+    labels = np.asarray(neighbor_labels)
+    ks = np.asarray(ks, np.int64)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            "neighbor_labels must be integers of shape [Q, K], "
+            f"found shape {labels.shape} of {labels.dtype}"
+        )
+    if np.any((ks < 1) | (ks > labels.shape[1])):
+        raise UserError(f"ks must lie in 1..{labels.shape[1]}, found {ks.tolist()}")
+    return labels, ks
 
 
 def knn_predictions(neighbor_labels: np.ndarray, ks: Sequence[int]) -> np.ndarray:
@@ -35,15 +45,7 @@ def knn_predictions(neighbor_labels: np.ndarray, ks: Sequence[int]) -> np.ndarra
       >>> knn_predictions(np.array([[7, 3, 3, -1]]), [1, 2, 3]).tolist()
       [[7], [3], [3]]
     """
-    labels = np.asarray(neighbor_labels)
-    ks = np.asarray(ks, np.int64)
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(
-            "neighbor_labels must be integers of shape [Q, K], "
-            f"found shape {labels.shape} of {labels.dtype}"
-        )
-    if np.any((ks < 1) | (ks > labels.shape[1])):
-        raise UserError(f"ks must lie in 1..{labels.shape[1]}, found {ks.tolist()}")
+    labels, ks = _checked_votes(neighbor_labels, ks)
     predictions = np.full((ks.max(initial=0) + 1, len(labels)), -1, labels.dtype)
     most_votes = np.zeros(len(labels), np.int64)
     for k in range(1, len(predictions)):
@@ -60,7 +62,11 @@ def knn_predictions(neighbor_labels: np.ndarray, ks: Sequence[int]) -> np.ndarra
 def knn_accuracy(
     neighbor_labels: np.ndarray, query_labels: np.ndarray, ks: Sequence[int]
 ) -> np.ndarray:
-    """Accuracy of ``knn_predictions`` for every k.
+    """Expected accuracy of a majority vote for every k.
+
+    Of labels with equally many votes each is equally probable, where
+    ``knn_predictions`` takes the smallest. The order of the neighbours is taken as it
+    is: `vote_shares` also knows of rows at equal distances.
 
     Args:
       neighbor_labels: ``[Q, K]`` integer labels, nearest first, -1 unknown.
@@ -71,15 +77,31 @@ def knn_accuracy(
       ``[len(ks)]`` float64; NaN if no query has a known label.
 
     Examples:
+      The second query's labels have a vote each at k = 2:
+
       >>> neighbors = np.array([[0, 1, 1], [1, 0, 0], [2, 2, 2]])
-      >>> knn_accuracy(neighbors, np.array([0, 0, -1]), [1, 3])
-      array([0.5, 0.5])
+      >>> knn_accuracy(neighbors, np.array([0, 0, -1]), [1, 2, 3])
+      array([0.5, 0.5, 0.5])
     """
-    neighbor_labels = np.asarray(neighbor_labels)
-    query_labels = checked_ids("query_labels", query_labels, len(neighbor_labels))
+    labels, ks = _checked_votes(neighbor_labels, ks)
+    query_labels = checked_ids("query_labels", query_labels, len(labels))
     known = query_labels != -1
-    hits = knn_predictions(neighbor_labels[known], ks) == query_labels[known][None, :]
-    return hits.mean(axis=1) if known.any() else np.full(len(ks), np.nan)
+    if not known.any():
+        return np.full(len(ks), np.nan)
+    labels, query_labels = labels[known], query_labels[known]
+    accuracies = np.zeros(ks.max(initial=0) + 1)
+    own, most, leaders = np.zeros((3, len(labels)), np.int64)
+    for k in range(1, len(accuracies)):
+        newcomer = labels[:, k - 1]
+        votes = np.count_nonzero(labels[:, :k] == newcomer[:, None], axis=1)
+        votes[newcomer == -1] = 0
+        own += newcomer == query_labels
+        # A label is counted where it reaches the most votes, which is once.
+        leaders = np.where(votes > most, 1, leaders + ((votes == most) & (votes > 0)))
+        most = np.maximum(most, votes)
+        wins = (own == most) & (own > 0)
+        accuracies[k] = np.mean(wins / np.maximum(leaders, 1))
+    return accuracies[ks]
 
 
 def choose_k(accuracies: np.ndarray, ks: Sequence[int]) -> int:
@@ -131,23 +153,19 @@ def nearest_mean_predictions(
       >>> nearest_mean_predictions(np.array([[5.0, 1.0]]), gallery, np.array([4, 4, 8]))
       array([4])
     """
-    check_distance(distance)
-    gallery = checked_rows("gallery", gallery)
-    gallery_labels = checked_ids("gallery_labels", gallery_labels, len(gallery))
-    known = gallery_labels != -1
-    if not known.any():
-        return np.full(len(queries), -1, gallery_labels.dtype)
-    classes, ids = np.unique(gallery_labels[known], return_inverse=True)
-    rows = gallery[known]
-    if distance == "cosine":
-        rows = unit_rows(rows)
-    means = class_means(rows, ids, len(classes))
-    nearest, _ = nearest_neighbors(queries, means, 1, distance=distance)
-    return classes[nearest[:, 0]]
+    shares = nearest_mean_shares(queries, gallery, gallery_labels, distance=distance)
+    if not len(shares.query):
+        return np.full(len(queries), -1, np.asarray(gallery_labels).dtype)
+    # Every query has a class, and its smallest stands first.
+    return shares.label[np.unique(shares.query, return_index=True)[1]]
 
 
 def mistake_distance(
-    predicted: np.ndarray, true: np.ndarray, tree_distance: np.ndarray
+    predicted: np.ndarray,
+    true: np.ndarray,
+    tree_distance: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
 ) -> float:
     """Mean tree distance between prediction and truth over the wrong predictions.
 
@@ -159,6 +177,8 @@ def mistake_distance(
       predicted: ``[Q]`` class ids; -1 (no prediction) is skipped.
       true: ``[Q]`` class ids; -1 (unknown) is skipped.
       tree_distance: ``[C, C]``, hops or heights.
+      weights: ``[Q]`` of the predictions, at least 0; None: all alike. With those of
+        `VoteShares` a query that may be predicted in several ways counts as one.
 
     Returns:
       The mean; NaN if no prediction is wrong.
@@ -182,4 +202,6 @@ def mistake_distance(
     wrong = (predicted != true) & (predicted != -1) & (true != -1)
     if not wrong.any():
         return float("nan")
-    return float(tree_distance[predicted[wrong], true[wrong]].mean())
+    weights = np.ones(len(wrong)) if weights is None else np.asarray(weights)
+    distances = tree_distance[predicted[wrong], true[wrong]]
+    return float(distances @ weights[wrong] / weights[wrong].sum())

@@ -241,8 +241,8 @@ def silhouette_samples(
 
     Returns:
       float64 of the shape of ``labels``, in [-1, 1]. NaN for unknown rows, and for all
-      rows with fewer than 2 clusters; 0 for the only row of a cluster, and where
-      a = b = 0.
+      rows with fewer than 2 clusters or only clusters of one row; 0 for the only row of
+      a cluster beside larger ones, and where a = b = 0.
 
     Raises:
       UserError: shapes that do not fit or values that are not finite.
@@ -276,6 +276,10 @@ def silhouette_samples(
             values[known] = _cosine_silhouettes(
                 embeddings[known], column[known], block_size
             )
+    for values, column in zip(result.T, columns.T, strict=True):
+        _, counts = np.unique(column[column != -1], return_counts=True)
+        if counts.max(initial=0) < 2:
+            values[:] = np.nan
     return result.reshape(labels.shape)
 
 

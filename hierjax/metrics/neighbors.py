@@ -24,6 +24,29 @@ _GROUP = 32
 _MOST_CANDIDATES = 16
 # Fewer multiplications than this do not pay for a compilation and for transfers.
 _WORTH_A_DEVICE = 1 << 34
+# Squared distances that agree in so many binary digits are equal.
+_DIGITS = 40
+
+
+class Neighbors(NamedTuple):
+    """The k nearest gallery rows of every query, and which others are as near.
+
+    Attributes:
+      index: int32 ``[Q, k]`` gallery rows, nearest first; of equal distances the lower
+        index first.
+      distance: float32 ``[Q, k]``.
+      rank: int32 ``[Q, k]`` from 0; neighbours of one rank are equally far.
+      edge: int ``[Q]`` place in ``groups`` where further rows are exactly as far as the
+        k-th, else -1.
+      groups: ascending gallery rows that are all as far as a query's k-th: those in
+        ``index`` and those that did not fit.
+    """
+
+    index: np.ndarray
+    distance: np.ndarray
+    rank: np.ndarray
+    edge: np.ndarray
+    groups: list[np.ndarray]
 
 
 @jax.jit
@@ -128,7 +151,8 @@ def _gallery_of(rows, dtype, block_size, num_queries) -> _Gallery:
     for start in range(0, len(rows), block_size):
         part = slice(start, start + block_size)
         blocks.append((start, place(offsets[part], num_queries), norms[part]))
-    return _Gallery(center, (rows.shape[1] + 8) * np.finfo(dtype).eps, blocks)
+    slack = (rows.shape[1] + 8) * np.finfo(dtype).eps + 2.0 ** (2 - _DIGITS)
+    return _Gallery(center, slack, blocks)
 
 
 def _candidates(queries, own, gallery, k, most):
@@ -166,6 +190,135 @@ def _candidates(queries, own, gallery, k, most):
     row, column, lowest = map(np.concatenate, zip(*found, strict=True))
     kept = (lowest <= bounds[row, -1]) & (column != own[row])
     return row[kept], column[kept]
+
+
+def find_neighbors(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    k: int,
+    *,
+    distance: str = "cosine",
+    exclude_self: bool = False,
+    block_size: int = 8192,
+) -> Neighbors:
+    """Finds the k nearest gallery rows of every query and all ties with the k-th.
+
+    Args and errors are those of `nearest_neighbors`. Distances are equal where their
+    squares agree in 40 binary digits.
+
+    Examples:
+      Two rows at distance 1, of which one fits:
+
+      >>> gallery = np.array([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+      >>> found = find_neighbors(np.zeros((1, 2)), gallery, 1, distance="euclidean")
+      >>> found.index.tolist(), found.groups[found.edge[0]].tolist()
+      ([[1]], [1, 2])
+    """
+    check_distance(distance)
+    queries = checked_rows("queries", queries)
+    gallery = checked_rows("gallery", gallery)
+    if queries.shape[1] != gallery.shape[1]:
+        raise UserError(
+            "queries and gallery must have the same number of columns, "
+            f"found {queries.shape[1]} and {gallery.shape[1]}"
+        )
+    if exclude_self and len(queries) != len(gallery):
+        raise UserError(
+            "exclude_self needs the same rows as queries and gallery, "
+            f"found {len(queries)} and {len(gallery)} rows"
+        )
+    if block_size < 1:
+        raise UserError(f"block_size must be at least 1, found {block_size}")
+    available = len(gallery) - exclude_self
+    if not 1 <= k <= available:
+        raise UserError(
+            f"k must lie in 1..{available}, the gallery rows there are, found {k}"
+        )
+    blank_queries, blank = (
+        (~rows.any(axis=1)) & (distance == "cosine") for rows in (queries, gallery)
+    )
+    (queries, gallery), exponent = prepared_rows(distance, queries, gallery)
+    # An axis of its own puts a zero vector as far from unit rows as 1 - cos does.
+    queries = np.column_stack([queries, np.zeros(len(queries), np.float32)])
+    gallery = np.column_stack([gallery, blank.astype(np.float32)])
+    # Of equal rows later ones than these are never among the k + 1 nearest.
+    first_copies, earlier = copies(gallery)
+    places = np.flatnonzero(earlier <= k + exclude_self)
+    gallery, blank = gallery[places], blank[places]
+    own = np.full(len(queries), -1)
+    if exclude_self:
+        own[places] = np.arange(len(places))
+
+    def nearest(compared, most, start):
+        part = slice(start, start + _QUERIES_AT_A_TIME)
+        block, number = queries[part], len(queries[part])
+        pairs = _candidates(block, own[part], compared, k, most * k * number)
+        if pairs is None:
+            return None
+        row, column = pairs
+        exact = _rounded(paired_squares(block, gallery, row, column))
+        exact[blank[column]] = 2
+        first = first_of_each(row, exact, number, k)
+        # All that are as far as the k-th, and of how many queries not all fit.
+        last = exact[first[:, -1]]
+        level = np.flatnonzero(exact == last[row])
+        fitting = np.count_nonzero(exact[first] == last[:, None], axis=1)
+        overfull = np.bincount(row[level], minlength=number) > fitting
+        level = level[overfull[row[level]]]
+        tied = {
+            start + query: first_copies[places[column[level[row[level] == query]]]]
+            for query in np.flatnonzero(overfull)
+        }
+        return places[column[first]], exact[first], tied
+
+    edge, groups, known_groups = np.full(len(queries), -1), [], {}
+
+    def note_group(query, tied):
+        """Gallery rows that equal one of some first copies, but for the query."""
+        tied = np.unique(tied)
+        key = tied.tobytes(), query if exclude_self else -1
+        if key not in known_groups:
+            known_groups[key] = len(groups)
+            is_tied = np.zeros(len(first_copies), bool)
+            is_tied[tied] = True
+            is_tied = is_tied[first_copies]
+            if exclude_self:
+                is_tied[query] = False
+            groups.append(np.flatnonzero(is_tied))
+        edge[query] = known_groups[key]
+
+    indices = np.empty((len(queries), k), np.int32)
+    squares = np.empty((len(queries), k))
+    starts = list(range(0, len(queries), _QUERIES_AT_A_TIME))
+    for dtype, most in ((np.float32, _MOST_CANDIDATES), (np.float64, np.inf)):
+        if not starts:
+            break
+        compared = _gallery_of(gallery, dtype, block_size, len(queries))
+        with block_map() as mapped:
+            found = mapped(functools.partial(nearest, compared, most), starts)
+            found = dict(zip(starts, found, strict=True))
+        starts = [start for start in starts if found[start] is None]
+        for start, of_block in found.items():
+            if of_block is not None:
+                part = slice(start, start + _QUERIES_AT_A_TIME)
+                indices[part], squares[part], tied_by_query = of_block
+                for query, tied in tied_by_query.items():
+                    if not blank_queries[query]:
+                        note_group(query, tied)
+    # Zero vectors are as far from one row as from any other.
+    ranks, others = np.arange(k), np.flatnonzero(blank_queries)
+    skipped = exclude_self & (ranks >= others[:, None])
+    indices[others], squares[others] = ranks + skipped, 2
+    for query in others[: len(others) * (k < available)]:
+        note_group(query, first_copies)
+    further = np.diff(squares, axis=1, prepend=squares[:, :1]) > 0
+    rank = further.cumsum(axis=1, dtype=np.int32)
+    if distance == "cosine":
+        distances = (squares / 2).astype(np.float32)
+    else:
+        with np.errstate(over="ignore", under="ignore"):
+            distances = np.ldexp(np.sqrt(squares), exponent).astype(np.float32)
+    return Neighbors(indices, distances, rank, edge, groups)
 
 
 def nearest_neighbors(
@@ -209,79 +362,18 @@ def nearest_neighbors(
       >>> distance[2:].tolist()
       [[0.0, 0.0], [5.0, 5.0]]
     """
-    check_distance(distance)
-    queries = checked_rows("queries", queries)
-    gallery = checked_rows("gallery", gallery)
-    if queries.shape[1] != gallery.shape[1]:
-        raise UserError(
-            "queries and gallery must have the same number of columns, "
-            f"found {queries.shape[1]} and {gallery.shape[1]}"
-        )
-    if exclude_self and len(queries) != len(gallery):
-        raise UserError(
-            "exclude_self needs the same rows as queries and gallery, "
-            f"found {len(queries)} and {len(gallery)} rows"
-        )
-    if block_size < 1:
-        raise UserError(f"block_size must be at least 1, found {block_size}")
-    available = len(gallery) - exclude_self
-    if not 1 <= k <= available:
-        raise UserError(
-            f"k must lie in 1..{available}, the gallery rows there are, found {k}"
-        )
-    blank_queries, blank = (
-        (~rows.any(axis=1)) & (distance == "cosine") for rows in (queries, gallery)
+    found = find_neighbors(
+        queries,
+        gallery,
+        k,
+        distance=distance,
+        exclude_self=exclude_self,
+        block_size=block_size,
     )
-    (queries, gallery), exponent = prepared_rows(distance, queries, gallery)
-    # An axis of its own puts a zero vector as far from unit rows as 1 - cos does.
-    queries = np.column_stack([queries, np.zeros(len(queries), np.float32)])
-    gallery = np.column_stack([gallery, blank.astype(np.float32)])
-    # Of equal rows later ones than these are never among the nearest.
-    _, earlier = copies(gallery)
-    places = np.flatnonzero(earlier < k + exclude_self)
-    gallery, blank = gallery[places], blank[places]
-    own = np.full(len(queries), -1)
-    if exclude_self:
-        own[places] = np.arange(len(places))
-
-    def nearest(compared, most, start):
-        part = slice(start, start + _QUERIES_AT_A_TIME)
-        block, number = queries[part], len(queries[part])
-        pairs = _candidates(block, own[part], compared, k, most * k * number)
-        if pairs is None:
-            return None
-        row, column = pairs
-        exact = _rounded(paired_squares(block, gallery, row, column))
-        exact[blank[column]] = 2
-        first = first_of_each(row, exact, number, k)
-        return places[column[first]], exact[first]
-
-    indices = np.empty((len(queries), k), np.int32)
-    squares = np.empty((len(queries), k))
-    starts = list(range(0, len(queries), _QUERIES_AT_A_TIME))
-    for dtype, most in ((np.float32, _MOST_CANDIDATES), (np.float64, np.inf)):
-        if not starts:
-            break
-        compared = _gallery_of(gallery, dtype, block_size, len(queries))
-        with block_map() as mapped:
-            found = mapped(functools.partial(nearest, compared, most), starts)
-            found = dict(zip(starts, found, strict=True))
-        starts = [start for start in starts if found[start] is None]
-        for start, of_block in found.items():
-            if of_block is not None:
-                part = slice(start, start + _QUERIES_AT_A_TIME)
-                indices[part], squares[part] = of_block
-    # Zero vectors are as far from one row as from any other.
-    ranks, others = np.arange(k), np.flatnonzero(blank_queries)
-    skipped = exclude_self & (ranks >= others[:, None])
-    indices[others], squares[others] = ranks + skipped, 2
-    if distance == "cosine":
-        return indices, (squares / 2).astype(np.float32)
-    with np.errstate(over="ignore", under="ignore"):
-        return indices, np.ldexp(np.sqrt(squares), exponent).astype(np.float32)
+    return found.index, found.distance
 
 
 def _rounded(squares: np.ndarray) -> np.ndarray:
     """Rounds to 40 binary digits, so that sums of other order are the same number."""
-    shifted = squares * (2.0**13 + 1)
+    shifted = squares * (2.0 ** (53 - _DIGITS) + 1)
     return shifted - (shifted - squares)

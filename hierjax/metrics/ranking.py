@@ -11,6 +11,8 @@ in classification-based metric learning models", arXiv 2301.11065) and the code
 published with it, whose quirks are ``official=True``.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hierjax.errors import UserError
@@ -103,6 +105,52 @@ def top_classes(scores: np.ndarray, k: int) -> np.ndarray:
         raise UserError(f"scores must not be NaN, found in row {row}, class {column}")
     order = np.argsort(-scores, axis=1, kind="stable")
     return order[:, :k].astype(np.int32)
+
+
+def expected_over_ties(
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    scores: np.ndarray,
+    class_ids: np.ndarray,
+    k: int,
+) -> np.ndarray:
+    """A measure of the k best classes, expected over all orders of equal scores.
+
+    Classes that tie for the last places are equally probable to get them. For a measure
+    that is a mean or a sum over the k classes (all of this module's are) the mean over
+    the rotations of the tied classes is that expectation.
+
+    Args:
+      measure: ``(top [M, k], class_ids [M]) -> [M, ...]``.
+      scores: ``[Q, C]``; see `top_classes`.
+      class_ids: ``[Q]`` true classes, -1 unknown.
+      k: in 1..C.
+
+    Returns:
+      ``[Q, ...]`` float64; that of `top_classes` where no order matters.
+
+    Examples:
+      Of three equal scores each is the largest in one case of three:
+
+      >>> scores = np.array([[0.2, 0.2, 0.2], [0.2, 0.2, 0.3]])
+      >>> expected_over_ties(top_k_correct, scores, np.array([1, 2]), 1).round(3)
+      array([0.333, 1.   ])
+    """
+    top = top_classes(scores, k)
+    class_ids = checked_ids("class_ids", class_ids, len(top))
+    values = np.array(measure(top, class_ids), np.float64)
+    scores = np.asarray(scores)
+    last = np.take_along_axis(scores, top[:, -1:], axis=1)
+    tied = scores == last
+    competing = np.count_nonzero(tied, axis=1)
+    better = np.count_nonzero(scores > last, axis=1)
+    for query in np.flatnonzero((better + competing > k) & (class_ids != -1)):
+        classes = np.flatnonzero(tied[query])
+        start = np.arange(len(classes))[:, None] + np.arange(k - better[query])
+        rotated = np.tile(top[query], (len(classes), 1))
+        rotated[:, better[query] :] = classes[start % len(classes)]
+        ids = np.full(len(classes), class_ids[query])
+        values[query] = np.mean(measure(rotated, ids), axis=0)
+    return values
 
 
 def top_k_correct(top: np.ndarray, class_ids: np.ndarray) -> np.ndarray:

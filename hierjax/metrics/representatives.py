@@ -21,6 +21,9 @@ from hierjax.metrics.structure import (
     unit_representatives,
 )
 
+# Distances of unit vectors that differ by less are equal.
+_ROUNDING = 1e-12
+
 
 def representative_retrieval(
     representatives: np.ndarray, node_ids: np.ndarray
@@ -29,9 +32,11 @@ def representative_retrieval(
 
     Every class queries all others by cosine; those with its node id are relevant, R
     of them. Musgrave et al. 2020, "A Metric Learning Reality Check". The class itself
-    is removed by index, and of equally near classes the lower id comes first. (The
-    code of Kim et al. 2023 also reports these during training for proxies that it
-    forgets to normalise; its evaluation and this function normalise them.)
+    is removed by index. Where classes are equally near, values are expected ones over
+    all their orders (McSherry & Najork 2008, "Computing Information Retrieval
+    Performance Measures Efficiently in the Presence of Tied Scores"). (The code of Kim
+    et al. 2023 also reports these during training for proxies that it forgets to
+    normalise; its evaluation and this function normalise them.)
 
     Args:
       representatives: ``[C, D]``, NaN rows for classes without one.
@@ -60,15 +65,51 @@ def representative_retrieval(
     shared = counts > 0
     if not shared.any():
         return dict.fromkeys(("precision@1", "r_precision", "map_at_r"), np.nan)
+    # Which ranks tie is asked of the first R and the one after them.
+    near = order[shared, : counts.max() + 1]
+    near = distances[np.flatnonzero(shared)[:, None], near]
     relevant, counts = relevant[shared], counts[shared]
     ranks = np.arange(1, len(nodes))
     hits = relevant & (ranks <= counts[:, None])
     precisions = np.cumsum(relevant, axis=1) / ranks
-    return {
-        "precision@1": float(relevant[:, 0].mean()),
-        "r_precision": float((hits.sum(axis=1) / counts).mean()),
-        "map_at_r": float(((hits * precisions).sum(axis=1) / counts).mean()),
-    }
+    values = np.stack(
+        [
+            relevant[:, 0],
+            hits.sum(axis=1) / counts,
+            (hits * precisions).sum(axis=1) / counts,
+        ]
+    )
+    # Sums of coordinates in another order may differ in their last digits.
+    ties = np.diff(near, axis=1) <= _ROUNDING
+    for query in np.flatnonzero(ties.any(axis=1)):
+        row = np.flatnonzero(shared)[query]
+        new = np.diff(distances[row, order[row]], prepend=-np.inf) > _ROUNDING
+        values[:, query] = _expected_retrieval(new, relevant[query], counts[query])
+    names = ("precision@1", "r_precision", "map_at_r")
+    return {name: float(of.mean()) for name, of in zip(names, values, strict=True)}
+
+
+def _expected_retrieval(
+    new: np.ndarray, relevant: np.ndarray, count: int
+) -> tuple[float, float, float]:
+    """Precision@1, R-precision and MAP@R of one query, over all orders of ties.
+
+    Args:
+      new: bool ``[M]``, nearest first: whether it is farther away than the one before.
+      relevant: bool ``[M]``.
+      count: R, how many are relevant.
+    """
+    group = np.cumsum(new) - 1
+    start = np.flatnonzero(new)
+    size = np.diff(start, append=len(new))
+    hits = np.add.reduceat(relevant.astype(np.float64), start)
+    # At each of the first R ranks: is it relevant, and how many before it are?
+    place, of = np.arange(count), group[:count]
+    share = hits[of] / size[of]
+    inside = (place - start[of]) * (hits[of] - 1) / np.maximum(size[of] - 1, 1)
+    before = np.cumsum(hits) - hits
+    precision = (before[of] + inside + 1) / (place + 1)
+    return share[0], float(share.mean()), float((share * precision).sum() / count)
 
 
 def near_uniformity(representatives: np.ndarray) -> dict[str, float]:

@@ -56,6 +56,10 @@ def _nearest(queries, own, gallery, first_copies, *, k):
 
     ``own`` ``[Q]`` is the row to leave out, the query itself, or past the end for none;
     ``first_copies`` ``[N]`` the first row that equals each row.
+
+    Returns:
+      The rows, their negative products, and for queries with more rows tied with the
+      k-th than fit those that are first copies, by query.
     """
     values = products(-queries, gallery)
     # A matrix product may round equal columns differently.
@@ -65,8 +69,19 @@ def _nearest(queries, own, gallery, first_copies, *, k):
     values[inside, own[inside]] = np.inf
     at = np.flatnonzero(values <= smallest_bound(values, k).max(axis=1)[:, None])
     row, column = np.divmod(at, values.shape[1])
-    first = first_of_each(row, values.flat[at], len(values), k)
-    return column[first]
+    negative = values.flat[at]
+    first = first_of_each(row, negative, len(values), k)
+    found, last = negative[first], negative[first[:, -1]]
+    level = np.flatnonzero(negative == last[row])
+    fitting = np.count_nonzero(found == last[:, None], axis=1)
+    overfull = np.bincount(row[level], minlength=len(values)) > fitting
+    # `at` is sorted by query.
+    level = level[overfull[row[level]]]
+    tied = {
+        query: np.unique(first_copies[column[level[row[level] == query]]])
+        for query in np.flatnonzero(overfull)
+    }
+    return column[first], found, tied
 
 
 def _query_and_gallery_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +150,8 @@ def similarity_at_k(
 
     Returns:
       ``[N, max_k]`` float64, column k - 1 is HS@k, 1 for an ideal ranking. NaN for
-      rows of unknown class. Of equal cosines the lower row comes first; rows that
+      rows of unknown class. Where cosines are equal, values are the expected ones over
+      all orders of those rows (with ``official`` the lower row comes first); rows that
       float32 cannot tell apart are equal, also where copies have different classes.
 
     Raises:
@@ -164,10 +180,10 @@ def similarity_at_k(
         raise UserError(f"block_size must be at least 1, found {block_size}")
     queries, gallery = _query_and_gallery_rows(rows)
     taken = max_k + official
-    first_copies, earlier = copies(gallery)
+    all_copies, earlier = copies(gallery)
     # Of equal rows later ones than these are never found.
-    places = np.flatnonzero(earlier <= taken)
-    first_copies = np.searchsorted(places, first_copies[places])
+    places = np.flatnonzero(earlier <= taken + 1)
+    first_copies = np.searchsorted(places, all_copies[places])
     own = np.full(len(rows), len(places))
     if not official:
         own[places] = np.arange(len(places))
@@ -177,9 +193,21 @@ def similarity_at_k(
 
     def found_values(start):
         part = slice(start, start + block_size)
-        nearest = _nearest(queries[part], own[part], gallery, first_copies, k=taken)
+        nearest, products, tied = _nearest(
+            queries[part], own[part], gallery, first_copies, k=taken
+        )
         found = ids[places[nearest[:, int(official) :]]]
         gains = similarity[ids[part][:, None], found]
+        if not official:
+            _expect(gains, products)
+            for query, columns in tied.items():
+                among = np.isin(all_copies, places[columns])
+                among[start + query] = False
+                shares = np.bincount(ids[among], minlength=len(similarity))
+                last = products[query] == products[query, -1]
+                gains[query, last] = (
+                    similarity[ids[start + query]] @ shares / shares.sum()
+                )
         return part, gains.cumsum(axis=1) / ideal[ids[part]]
 
     with block_map() as mapped:
@@ -188,6 +216,17 @@ def similarity_at_k(
     result = np.full((len(known), max_k), np.nan)
     result[known] = values
     return result
+
+
+def _expect(gains: np.ndarray, products: np.ndarray) -> None:
+    """Puts the mean over ranks of equal product in place of their gains ``[Q, k]``."""
+    equal = products[:, 1:] == products[:, :-1]
+    differs = equal & (gains[:, 1:] != gains[:, :-1])
+    for query in np.flatnonzero(differs.any(axis=1)):
+        starts = np.flatnonzero(np.append(True, ~equal[query]))
+        sizes = np.diff(starts, append=gains.shape[1])
+        means = np.add.reduceat(gains[query], starts) / sizes
+        gains[query] = np.repeat(means, sizes)
 
 
 def area_under_similarity(values: np.ndarray) -> np.ndarray:

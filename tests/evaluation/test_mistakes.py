@@ -16,15 +16,18 @@ def both_known():
     return [(true, predicted) for true, predicted in pairs if min(true, predicted) >= 0]
 
 
-def test_heights_are_counted():
-    found = evaluation.count_by_height(PREDICTED, TRUE, TREE)
-    # By hand: c and d are siblings, f is their cousin, all others meet at the root.
-    heights = {(0, 1): 1, (0, 2): 2, (1, 2): 2}
+def test_mistakes_are_counted_by_what_they_share():
+    right, found = evaluation.count_by_shared_level(PREDICTED, TRUE, TREE)
+    # By hand: c and d share a and b, f is their cousin, all others only the root.
+    shared = {(0, 1): 2, (0, 2): 1, (1, 2): 1}
     counts = collections.Counter(
-        0 if true == predicted else heights.get(tuple(sorted((true, predicted))), 3)
+        "right"
+        if true == predicted
+        else shared.get(tuple(sorted((true, predicted))), 0)
         for true, predicted in both_known()
     )
-    assert found.tolist() == [counts[height] for height in range(4)]
+    assert right == counts["right"] > 0
+    assert found.tolist() == [counts[levels] for levels in range(3)]
     assert min(found) > 0
 
 

@@ -116,7 +116,7 @@ def test_wrong_calibration_input():
     for wrong in (1.5, -0.1, math.nan):
         with pytest.raises(UserError, match=rf"\[0, 1\], found {wrong} in row 7"):
             calibration(np.where(np.arange(400) == 7, wrong, confidence), correct)
-    with pytest.raises(UserError, match="correct must be 0, 1 or NaN"):
+    with pytest.raises(UserError, match="correct must be 0 to 1, or NaN"):
         point_biserial(confidence, correct * 2)
     with pytest.raises(UserError, match=r"found \(400,\) and \(399,\)"):
         calibration(confidence, correct[1:])

@@ -156,6 +156,17 @@ def test_too_few_clusters_and_collapse(distance):
     assert silhouette_samples(rows[:0], labels[:0], distance=distance).shape == (0,)
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_one_row_a_class_has_no_silhouette(distance):
+    rows = np.random.default_rng(0).normal(size=(6, 3))
+    alone, pair = np.array([4, 1, 2, 3, -1, 0]), np.array([4, 1, 2, 3, 0, 0])
+    both = silhouette_samples(rows, np.stack([alone, pair], 1), distance=distance)
+    assert np.isnan(both[:, 0]).all()
+    # Beside a class of two rows the others have the usual 0.
+    np.testing.assert_array_equal(both[:4, 1], 0)
+    assert both[4:, 1].all()
+
+
 def test_score_averages_defined_rows_only():
     rows, labels = awkward()
     samples = silhouette_samples(rows, labels)
