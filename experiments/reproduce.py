@@ -1,5 +1,6 @@
 """Reproduce a table: ``python -m experiments.reproduce --table=NAME --workdir=W``."""
 
+import functools
 import pathlib
 
 from absl import flags
@@ -12,13 +13,13 @@ from experiments.papers.tables import (
     Row,
     Table,
     cell_rows,
-    cell_seeds,
 )
 from experiments.report import document
 from experiments.runs.environment import describe_hardware
 from experiments.runs.files import read_json, write_json
-from experiments.tables import figures, render
+from experiments.tables import completing, figures, fingerprints, render
 from experiments.tables.aggregate import aggregate
+from experiments.tables.completing import STALE
 from experiments.tables.formats import read_table
 from experiments.tables.jobs import Jobs
 from hierjax.errors import UserError
@@ -34,6 +35,19 @@ def define_flags() -> None:
     flags.DEFINE_list("seed_list", [], "Seeds to run; default those of each block.")
     flags.DEFINE_enum("scale", "cpu", list(SCALES), "Size of the runs.")
     flags.DEFINE_string("data_dir", "", "Folder of downloaded data.")
+    flags.DEFINE_integer(
+        "jobs",
+        1,
+        "Processes that run a table; 0 writes the table of what is finished.",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "stale",
+        STALE[0],
+        list(STALE),
+        "Results of other settings, data or code: refused, run again, or kept beside "
+        "the others where only the code is another.",
+    )
 
 
 def chosen_rows(table: Table) -> list[Row]:
@@ -129,18 +143,20 @@ def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None
     rows, blocks = chosen_rows(table), chosen_blocks(table)
     _claim(workdir, values.scale)
     jobs = Jobs(workdir / "jobs", values.scale, data_dir, table.measured)
-    for block in blocks:
-        problem = jobs.data_problem(block, rows[0])
-        if problem:
-            print(f"{block.name}: not run, {problem}")
-            continue
+    present = [b for b in table.blocks if _is_present(jobs, b, rows[0], b in blocks)]
+    chosen = [block for block in present if block in blocks]
+    for block in chosen:
         here = cell_rows(block, table, values.scale)
         for row in rows:
             if row not in here and values.rows:
                 print(f"{block.name}: {row.name} is not run at --scale={values.scale}")
-        names = {row.name for row in rows if row in here}
-        for part in (part for row in table.rows for part in row.narrowed(names)):
-            jobs.run(block, part, seed_list or cell_seeds(block, part))
+    every = [row.name for row in table.shown_rows()]
+    names = [row.name for row in rows] if values.jobs else []
+    wanted = completing.tasks_of(table, jobs, chosen, names, seed_list)
+    everything = completing.tasks_of(table, jobs, present, every, seed_list)
+    completing.settle(jobs, everything, wanted, values.stale)
+    say = functools.partial(print, flush=True)
+    failed = completing.complete(jobs, wanted, num_workers=values.jobs, say=say)
     content = aggregate(table, jobs, seed_list)
     content["run"] = {
         "command": f"python -m experiments.reproduce --table={table.name} "
@@ -153,8 +169,54 @@ def _reproduce_table(table: Table, workdir: pathlib.Path, data_dir: str) -> None
         "seconds": sum(
             row["seconds"] for b in content["blocks"] for row in b["rows"].values()
         ),
+        "code": _about_code(content["blocks"], values.stale),
     }
-    path = workdir / f"{table.name}.json"
+    _write(content, workdir / f"{table.name}.json")
+    if failed:
+        raise UserError(
+            f"{len(failed)} failed: {'; '.join(failed)}; the same command tries again"
+        )
+
+
+def _is_present(jobs: Jobs, block: Block, row: Row, chosen: bool) -> bool:
+    """Whether a block has its data; if it is chosen, say why it has not."""
+    problem = jobs.data_problem(block, row)
+    if problem and chosen:
+        print(f"{block.name}: not run, {problem}")
+    return not problem
+
+
+def _about_code(blocks: list[dict], stale: str) -> str:
+    """What to say of the code behind a table; nothing if it is all of now.
+
+    Raises:
+      UserError: it is of more than one, and they are not to be mixed.
+    """
+    rows: dict[str, list[str]] = {}
+    for block in blocks:
+        for name, codes in block.pop("codes").items():
+            for code in codes:
+                rows.setdefault(code, []).append(f"{block['name']}/{name}")
+    now = fingerprints.of_code()
+    if len(rows) > 1 and stale != completing.MIX:
+        raise UserError(
+            "another process added results of other code to the table meanwhile; give "
+            "--stale=rerun to compute them again, or --stale=mix to keep them"
+        )
+    if len(rows) == 1:
+        return "".join(
+            f"All of it was computed by other code: {fingerprints.difference(code)}."
+            for code in rows.keys() - {now}
+        )
+    return " ".join(
+        f"By other code ({fingerprints.difference(code)}): {', '.join(of_code)}."
+        for code, of_code in rows.items()
+        if code != now
+    )
+
+
+def _write(content: dict, path: pathlib.Path) -> None:
+    """Write a table in all its forms, and print it."""
     write_json(path, content)
     content = read_table(path)
     parts = render.parts(content)

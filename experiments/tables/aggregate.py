@@ -17,6 +17,7 @@ from experiments.runs.files import read_json
 from experiments.runs.former_names import current_names
 from experiments.tables.formats import FORMAT
 from experiments.tables.jobs import Jobs
+from experiments.tables.stored import code_of, failure_of
 from hierjax import data, metrics
 from hierjax.errors import MissingDataError, UserError
 
@@ -56,7 +57,8 @@ def _load_cell(
         for seed in seeds
     }
     paths = {s: files for s, files in paths.items() if all(f.exists() for f in files)}
-    if not paths:
+    tuning_paths = [jobs.tuning_path(block, row, fold) for fold in folds]
+    if not paths or not all(path.exists() for path in tuning_paths):
         return None
     results = [[read_json(path) for path in files] for files in paths.values()]
     for run in (run for of_seed in results for run in of_seed):
@@ -76,7 +78,7 @@ def _load_cell(
         name: _per_seed(results, "measures", name)[:, None]
         for name in results[0][0]["measures"]
     }
-    tunings = [read_json(jobs.tuning_path(block, row, fold)) for fold in folds]
+    tunings = [read_json(path) for path in tuning_paths]
     return _Cell(list(paths), tunings, results, values, rows[0])
 
 
@@ -188,6 +190,12 @@ def _comparison(
     return {"seeds": len(shared), "differences": differences}
 
 
+def _codes(cell: _Cell) -> list[str]:
+    """The code that computed the jobs of a cell."""
+    runs = [*cell.tunings, *(run for folds in cell.results for run in folds)]
+    return sorted({code_of(run) for run in runs})
+
+
 def _tested_on(cell: _Cell, dataset: data.Dataset) -> dict:
     """What the rows of a block were tested on."""
     content = {
@@ -217,6 +225,16 @@ def _by_stratum(cell: _Cell, strata: np.ndarray, measure: str) -> dict:
     }
 
 
+def _failures(jobs: Jobs, block: Block, row: Row, seeds: list[int]) -> dict[str, str]:
+    """Why jobs of a row have no result, by their places in its folder."""
+    found = {}
+    for fold in range(block.folds):
+        paths = [jobs.tuning_path(block, row, fold)]
+        paths += [jobs.result_path(block, row, fold, seed) for seed in seeds]
+        found |= {f"fold{fold}/{path.stem}": failure_of(path) for path in paths}
+    return {place: why for place, why in found.items() if why is not None}
+
+
 def _block(table: Table, block: Block, jobs: Jobs, seed_list: list[int] | None) -> dict:
     rows = cell_rows(block, table, jobs.scale)
     content = {
@@ -227,6 +245,8 @@ def _block(table: Table, block: Block, jobs: Jobs, seed_list: list[int] | None) 
         "absent": False,
         "rows": {},
         "comparisons": [],
+        "failed": {},
+        "codes": {},
     }
     try:
         dataset = jobs.load(block, rows[0])
@@ -234,13 +254,14 @@ def _block(table: Table, block: Block, jobs: Jobs, seed_list: list[int] | None) 
         return content | {"absent": True}
     levels = dataset.hierarchy.level_names
     rename = functools.partial(current_names, levels=levels, source=jobs.measured)
+    seeds = {row.name: seed_list or cell_seeds(block, row) for row in rows}
+    failed = {row.name: _failures(jobs, block, row, seeds[row.name]) for row in rows}
+    content["failed"] = {name: found for name, found in failed.items() if found}
     cells = {
-        row.name: _load_cell(
-            jobs, block, row, seed_list or cell_seeds(block, row), rename
-        )
-        for row in rows
+        row.name: _load_cell(jobs, block, row, seeds[row.name], rename) for row in rows
     }
     cells = {name: cell for name, cell in cells.items() if cell is not None}
+    content["codes"] = {name: _codes(cell) for name, cell in cells.items()}
     if not cells:
         return content
     units, one = UNITS[table.measured], next(iter(cells.values()))

@@ -2,28 +2,57 @@
 
 Every job writes one file when it is done, so that a table continues where it was cut
 off and its rows can be computed by different processes. A row and its selections have
-jobs of their own, done together: their trainings are shared.
+jobs of their own, done together as one task: their trainings are shared.
 """
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from experiments.papers.tables import Block, Row, scaled_experiment, trials
-from experiments.runs.files import plain, read_json, write_json
+from experiments.runs.files import read_json
 from experiments.runs.obtaining import Obtained
 from experiments.runs.probing import PROBE
 from experiments.settings import formats
 from experiments.settings.experiment import Experiment
-from experiments.settings.loading import load_data
+from experiments.settings.loading import load_data, load_given
+from experiments.tables import fingerprints
 from experiments.tables.measured import measure, validation_value
+from experiments.tables.scheduling import BusyError
 from experiments.tables.sharing import groups, obtain_each
+from experiments.tables.stored import CODE, Job, Stored, code_of, record
 from hierjax import data, options
 from hierjax.errors import DivergedError, MissingDataError, UserError
-from hierjax.objectives import Input
+from hierjax.locking import InUseError, locked
+
+Report = Callable[[str], None]
+_say = functools.partial(print, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Jobs that are done together: a row's and those of its selections.
+
+    Attributes:
+      block: the data.
+      row: the method, with the selections that share its trainings.
+      fold: of the protocol.
+      data: what the data are, see `fingerprints.of_data`.
+      seed: of final runs; None: this is a tuning.
+      tuning: what final runs are chosen by; None: this is a tuning.
+    """
+
+    block: Block
+    row: Row
+    fold: int
+    data: str
+    seed: int | None = None
+    tuning: "Task | None" = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,48 +83,145 @@ class Jobs:
             return str(error)
         return None
 
-    def run(self, block: Block, row: Row, seeds: list[int]) -> None:
-        """Do what is missing of one cell, and of those of its selections."""
-        rows = {selected.name: selected for selected in row.selected()}
-        for fold in range(block.folds):
-            tunings = self._tunings(block, rows, fold)
-            for seed in seeds:
-                self._finals(block, rows, fold, seed, tunings)
-
-    def _tunings(self, block: Block, rows: dict[str, Row], fold: int) -> dict:
-        """The tuning of each row, by its name."""
+    def tasks(self, block: Block, row: Row, seeds: list[int]) -> list[Task]:
+        """All that is to do for a cell and those of its selections, in order."""
         tuned_on = block.tuned_on or block
-        return self._once(
-            {
-                name: _Job(
-                    self.tuning_path(block, row, fold),
-                    self._tuning_settings(tuned_on, row),
-                )
-                for name, row in rows.items()
-            },
-            lambda missing: self._tune(
-                tuned_on, {name: rows[name] for name in missing}, fold
-            ),
+        tuned_data, data_now = (self._data_of(x, row) for x in (tuned_on, block))
+        found = []
+        for fold in range(block.folds):
+            tuning = Task(tuned_on, row, fold, tuned_data)
+            found.append(tuning)
+            found += [Task(block, row, fold, data_now, s, tuning) for s in seeds]
+        return found
+
+    def run(self, block: Block, row: Row, seeds: list[int]) -> None:
+        """Do what is missing of a cell, and of those of its selections, here.
+
+        Raises:
+          UserError: another process is at it.
+        """
+        for task in self.tasks(block, row, seeds):
+            try:
+                self.do(task, _say)
+            except BusyError as error:
+                raise UserError(str(error)) from None
+
+    def do(self, task: Task, report: Report = _say) -> None:
+        """Do what is missing of a task.
+
+        Args:
+          task: one of `tasks`; where the tuning of a final run is missing it is done.
+          report: gets a line for every job that is done.
+
+        Raises:
+          BusyError: another process is at one of its jobs.
+          DivergedError: a final run failed.
+          UserError: every trial of a tuning failed, or what is stored is of other
+            settings or data.
+        """
+        with contextlib.ExitStack() as claims:
+            try:
+                for path in sorted(self.files(task)):
+                    name = f"{path.stem}.lock"
+                    claims.enter_context(locked(path.parent, "running", name=name))
+            except InUseError as error:
+                raise BusyError(error) from None
+            if task.seed is None:
+                self._tunings(task, report)
+            else:
+                self._finals(task, report)
+
+    def files(self, task: Task) -> list[pathlib.Path]:
+        """The files of a task's jobs."""
+        block, fold, seed = task.block, task.fold, task.seed
+        return [
+            self.tuning_path(block, row, fold)
+            if seed is None
+            else self.result_path(block, row, fold, seed)
+            for row in task.row.selected()
+        ]
+
+    def stored(self, task: Task) -> list[Stored]:
+        """What there is of a task, and what of it is not as it is now.
+
+        A final run rests on all that its tuning rests on; without that it is not done.
+        """
+        if task.seed is None:
+            return _stored(self._tuning_jobs(task))
+        jobs = self._tuning_jobs(task.tuning)
+        tunings = {name: job.read() for name, job in jobs.items()}
+        if None in tunings.values():
+            return []
+        before = {key for one in _stored(jobs) for key in one.differing}
+        if before - {CODE}:
+            # What it chose may be nothing that is there to be chosen now.
+            return [
+                Stored(path, before, code_of(read_json(path)))
+                for path in self.files(task)
+                if path.exists()
+            ]
+        return _stored(
+            self._final_jobs(task, self._final_experiments(task, tunings)), before
         )
 
-    def _finals(
-        self, block: Block, rows: dict[str, Row], fold: int, seed: int, tunings: dict
-    ) -> None:
-        """Train each row as it was tuned and measure it on the test split."""
-        experiments = {
-            name: self._final_experiment(block, row, fold, seed, tunings[name])
-            for name, row in rows.items()
-        }
-        measured_as = self._measured_as(block)
-        jobs = {
-            name: _Job(
-                self.result_path(block, row, fold, seed),
-                {"experiment": _record(experiments[name]), **measured_as},
+    def _data_of(self, block: Block, row: Row) -> str:
+        experiment = scaled_experiment(block, row, self.scale, self.data_dir)
+        return fingerprints.of_data(load_given(experiment))
+
+    def _tuning_jobs(self, task: Task) -> dict[str, Job]:
+        return {
+            row.name: Job(
+                self.tuning_path(task.block, row, task.fold),
+                self._tuning_settings(task.block, row),
+                fingerprints.of(self._experiment(task.block, row, 0, {}), task.data),
             )
-            for name, row in rows.items()
+            for row in task.row.selected()
         }
 
-        def work(missing: list[str]) -> dict[str, dict]:
+    def _tunings(self, task: Task, report: Report) -> dict[str, dict]:
+        """The tuning of each row, by its name."""
+        rows = {row.name: row for row in task.row.selected()}
+        return self._once(
+            self._tuning_jobs(task),
+            lambda missing: {
+                name: (tuned, None)
+                for name, tuned in self._tune(
+                    task.block, {name: rows[name] for name in missing}, task.fold
+                ).items()
+            },
+            report,
+        )
+
+    def _final_experiments(
+        self, task: Task, tunings: dict[str, dict]
+    ) -> dict[str, Experiment]:
+        return {
+            row.name: self._final_experiment(
+                task.block, row, task.fold, task.seed, tunings[row.name]
+            )
+            for row in task.row.selected()
+        }
+
+    def _final_jobs(
+        self, task: Task, experiments: dict[str, Experiment]
+    ) -> dict[str, Job]:
+        return {
+            row.name: Job(
+                self.result_path(task.block, row, task.fold, task.seed),
+                {"experiment": record(experiments[row.name])}
+                | self._measured_as(task.block),
+                fingerprints.of(experiments[row.name], task.data),
+            )
+            for row in task.row.selected()
+        }
+
+    def _finals(self, task: Task, report: Report) -> None:
+        """Train each row as it was tuned and measure it on the test split."""
+        tunings = self._tunings(task.tuning, report)
+        experiments = self._final_experiments(task, tunings)
+        jobs = self._final_jobs(task, experiments)
+
+        def work(missing: list[str]) -> dict[str, tuple[dict, dict]]:
             results = {}
             found = obtain_each({name: experiments[name] for name in missing})
             for name, obtained in found.items():
@@ -105,14 +231,13 @@ class Jobs:
                     self.measured,
                     obtained,
                     neighbors=tunings[name]["neighbors"],
-                    targets=block.targets,
+                    targets=task.block.targets,
                 )
-                np.savez_compressed(jobs[name].path.with_suffix(".npz"), **arrays)
-                results[name] = {"steps": obtained.steps, **result}
+                results[name] = {"steps": obtained.steps, **result}, arrays
             return results
 
         for names in groups(experiments):
-            self._once({name: jobs[name] for name in names}, work)
+            self._once({name: jobs[name] for name in names}, work, report)
 
     def tuning_path(self, block: Block, row: Row, fold: int) -> pathlib.Path:
         """File of the trials of one fold and the choice among them."""
@@ -127,34 +252,33 @@ class Jobs:
 
     def _once(
         self,
-        jobs: dict[str, "_Job"],
-        work: Callable[[list[str]], dict[str, dict]],
+        jobs: dict[str, Job],
+        work: Callable[[list[str]], dict[str, tuple[dict, dict | None]]],
+        report: Report,
     ) -> dict[str, dict]:
         """The results of jobs that share their work, from their files if they have any.
 
         Args:
           jobs: by name.
-          work: does those of some names; its seconds are divided among them.
+          work: gives results and arrays of those of some names; its seconds are divided
+            among them.
+          report: gets a line for every job that is done.
         """
-        results = {name: job.stored() for name, job in jobs.items()}
+        results = {name: job.result() for name, job in jobs.items()}
         missing = [name for name, result in results.items() if result is None]
         if not missing:
             return results
-        for name in missing:
-            jobs[name].path.parent.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         done = work(missing)
         seconds = (time.monotonic() - start) / len(missing)
-        for name, result in done.items():
-            path = jobs[name].path
-            results[name] = result | {
-                "settings": jobs[name].settings,
-                "seconds": seconds,
-            }
-            write_json(path, results[name])
-            where = path.relative_to(self.folder).with_suffix("")
-            print(f"{where}  {seconds:.1f} s", flush=True)
+        for name, (result, arrays) in done.items():
+            results[name] = jobs[name].write(result | {"seconds": seconds}, arrays)
+            report(f"{self.name_of(jobs[name].path)}  {seconds:.1f} s")
         return results
+
+    def name_of(self, path: pathlib.Path) -> str:
+        """What the job of a file is called."""
+        return path.relative_to(self.folder).with_suffix("").as_posix()
 
     def _experiment(
         self, block: Block, row: Row, fold: int, changes: Mapping
@@ -169,7 +293,7 @@ class Jobs:
     def _tuning_settings(self, block: Block, row: Row) -> dict:
         return {
             "grid": trials(block, row, self.scale),
-            "base": _record(self._experiment(block, row, 0, {})),
+            "base": record(self._experiment(block, row, 0, {})),
         }
 
     def _measured_as(self, block: Block) -> dict:
@@ -230,24 +354,14 @@ class Jobs:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A file and the settings that its result depends on."""
-
-    path: pathlib.Path
-    settings: dict
-
-    def stored(self) -> dict | None:
-        """The result if it was done with these settings, None if it was not done."""
-        if not self.path.exists():
-            return None
-        result = read_json(self.path)
-        if not _same_settings(result["settings"], plain(self.settings)):
-            raise UserError(
-                f"{self.path} was computed with other settings than now; choose "
-                "another --workdir, or remove it to compute it again"
-            )
-        return result
+def _stored(jobs: Mapping[str, Job], before: Collection[str] = ()) -> list[Stored]:
+    """Those of some jobs that are there; all differ in what is named ``before``."""
+    results = [(job, job.read()) for job in jobs.values()]
+    return [
+        Stored(job.path, {*before, *job.differing(result)}, code_of(result))
+        for job, result in results
+        if result is not None
+    ]
 
 
 def _trial(overrides: Mapping, obtained: Obtained | DivergedError) -> dict:
@@ -258,30 +372,3 @@ def _trial(overrides: Mapping, obtained: Obtained | DivergedError) -> dict:
     if obtained.state is not None:
         trial["best_step"] = obtained.steps
     return trial
-
-
-def _record(experiment: Experiment) -> dict:
-    """What decides a job's result; where the data lie does not."""
-    return formats.to_record(experiment) | {"data_dir": ""}
-
-
-def _same_settings(stored: dict, wanted: dict) -> bool:
-    """Whether two jobs are the same, whichever version wrote the first."""
-    if stored.keys() != wanted.keys():
-        return False
-    if "experiment" in wanted:
-        held, now = (formats.from_record(x["experiment"]) for x in (stored, wanted))
-        if "format" not in stored["experiment"] and isinstance(now.method, Input):
-            # In which neighbours of inputs were searched was in the tuning alone.
-            now = dataclasses.replace(now, method=Input())
-        return held == now and all(
-            stored[key] == wanted[key] for key in wanted if key != "experiment"
-        )
-    return _trials(stored) == _trials(wanted)
-
-
-def _trials(settings: dict) -> list[Experiment]:
-    """The settings of a tuning as experiments, the cell before it first."""
-    base = formats.from_record(settings["base"])
-    overrides = map(formats.overrides_of_today, settings["grid"])
-    return [base, *(options.changed(base, each) for each in overrides)]

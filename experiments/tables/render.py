@@ -47,12 +47,23 @@ def parts(content: dict) -> list[Part]:
             tables = [Paragraph("Not run yet.")]
         absent = "Not run: data absent." if block["absent"] else ""
         notes = [Paragraph(text) for text in (absent, block["note"]) if text]
-        found += [Heading(block["name"], 3), *notes, *tables]
+        found += [Heading(block["name"], 3), *notes, *tables, *_failures(block)]
     environment = ", ".join(f"{k} {v}" for k, v in run["environment"].items())
     computed = (
         f"Computed with {environment}; {run['seconds']:.0f} s of runs, tuning included."
     )
-    return [*found, *_sources(content["blocks"]), Paragraph(computed)]
+    of_code = [Paragraph(run["code"])] if run.get("code") else []
+    return [*found, *_sources(content["blocks"]), Paragraph(computed), *of_code]
+
+
+def _failures(block: dict) -> list[Bullets]:
+    """Rows of which a job failed, each with the first such and why."""
+    lines = []
+    for name, failed in block.get("failed", {}).items():
+        place, why = next(iter(failed.items()))
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        lines.append(f"{name} failed in {place}{more}: {why}")
+    return [Bullets(lines)] if lines else []
 
 
 def _sources(blocks: list[dict]) -> list[Paragraph]:

@@ -8,6 +8,7 @@ from absl import flags
 from experiments import report
 from experiments.cli import command_line
 from experiments.report import points
+from experiments.tables import completing
 
 
 @pytest.fixture
@@ -31,6 +32,23 @@ def _short_report(request, draw_no_more):
     """Spares the other tests the drawing, which takes longer than their training."""
     if "whole_report" not in request.fixturenames:
         draw_no_more()
+
+
+@pytest.fixture(autouse=True)
+def _tasks_in_this_process(monkeypatch):
+    """Spares tables the processes, which would not know what a test has changed."""
+
+    def work_off(queue, do, *, report, failed, **others):
+        while (step := queue.take(None, elsewhere=True)) is not None:
+            try:
+                do(step.work, report)
+            except Exception as error:
+                queue.failed(step)
+                failed(step, f"{type(error).__name__}: {error}", "")
+            else:
+                queue.done(step)
+
+    monkeypatch.setattr(completing, "work_off", work_off)
 
 
 @pytest.fixture

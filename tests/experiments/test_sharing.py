@@ -96,6 +96,7 @@ def flat(record):
     """A record as format 1 wrote it: the options of the method beside the others."""
     record = {key: value for key, value in record.items() if key != "format"}
     options = record.pop("method")
+    del record["regularizer"]
     return record | {"loss": options.pop("name")} | options
 
 
