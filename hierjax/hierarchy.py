@@ -36,6 +36,7 @@ from hierjax.trie import (
     check_no_internal_class,
     grow_trie,
     number_nodes,
+    rank_nodes,
 )
 
 
@@ -137,7 +138,22 @@ class Hierarchy:
         check_distinct(paths, trie)
         if not allow_internal_classes:
             check_no_internal_class(paths, trie)
-        num_levels = trie.nodes.shape[1]
+        ranks = rank_nodes(trie)[trie.nodes]
+        return cls._of_nodes(
+            paths, ranks, class_names=class_names, level_names=level_names
+        )
+
+    @classmethod
+    def _of_nodes(
+        cls,
+        paths: Sequence[NamePath],
+        ranks: np.ndarray,
+        *,
+        class_names: Sequence[str] | None = None,
+        level_names: Sequence[str] | None = None,
+    ) -> "Hierarchy":
+        """As ``from_paths``, of paths that make a tree whose nodes are in order."""
+        num_levels = ranks.shape[1]
         if level_names is None:
             level_names = [f"level_{level}" for level in range(num_levels)]
         if class_names is None:
@@ -145,7 +161,7 @@ class Hierarchy:
         else:
             class_names = check_given_names(class_names, "class", len(paths))
         level_names = check_given_names(level_names, "level", num_levels)
-        return cls(paths, class_names, level_names, number_nodes(trie))
+        return cls(tuple(paths), class_names, level_names, number_nodes(ranks))
 
     @classmethod
     def from_edges(
@@ -237,7 +253,8 @@ class Hierarchy:
         """
         rows = read_label_rows(labels, lambda word: missing_as_names)
         rows.tell_missing("labels")
-        return cls._from_clean(read_level_labels(rows), level_names=level_names)
+        paths, ranks = read_level_labels(rows)
+        return cls._of_nodes(paths, ranks, level_names=level_names)
 
     @classmethod
     def from_csv(

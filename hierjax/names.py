@@ -217,9 +217,13 @@ def _check_level_name(name: str) -> None:
 
 def distinct_names(paths: Sequence[NamePath]) -> NamePath:
     """Names each path by its last name, or by all joined where several end alike."""
-    counts = Counter(path[-1] for path in paths)
+    last = tuple([path[-1] for path in paths])
+    if len(set(last)) == len(last):  # as in nearly all trees
+        return last
+    counts = Counter(last)
     return tuple(
-        path[-1] if counts[path[-1]] == 1 else "/".join(path) for path in paths
+        name if counts[name] == 1 else "/".join(path)
+        for name, path in zip(last, paths, strict=True)
     )
 
 

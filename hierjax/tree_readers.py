@@ -56,8 +56,11 @@ class TreeTable(NamedTuple):
     level_names: tuple[str, ...] | None = None
 
 
-def read_level_labels(rows: LabelRows) -> list[NamePath]:
-    """Paths of the classes that occur among rows of labels, sorted like nodes."""
+def read_level_labels(rows: LabelRows) -> tuple[list[NamePath], np.ndarray]:
+    """Paths of the classes that occur among rows of labels, sorted like nodes.
+
+    Also ``[C, L]`` the ranks of their nodes, see `rank_nodes`.
+    """
     known = [path for path in rows.paths if path]
     depth = max(map(len, known), default=0)
     if depth < max(rows.width, 1):
@@ -67,8 +70,12 @@ def read_level_labels(rows: LabelRows) -> list[NamePath]:
         )
     trie = grow_trie(known)
     ends = trie.nodes[:, -1]
-    leaves = np.flatnonzero(~np.isin(ends, trie.parents))
-    return [known[i] for i in leaves[np.argsort(rank_nodes(trie)[ends[leaves]])]]
+    is_parent = np.zeros(len(trie.names) + 1, bool)
+    is_parent[trie.parents] = True
+    leaves = np.flatnonzero(~is_parent[ends])
+    ranks = rank_nodes(trie)[trie.nodes[leaves]]
+    order = np.argsort(ranks[:, -1])
+    return [known[i] for i in leaves[order].tolist()], ranks[order]
 
 
 def read_tree_table(
@@ -101,7 +108,7 @@ def read_tree_table(
     notice(f"the levels of the tree are the columns {', '.join(levels)}")
     rows = read_label_rows([tuple(row[level] for level in levels) for row in table])
     rows.tell_missing("the tree")
-    return TreeTable(read_level_labels(rows), tuple(levels))
+    return TreeTable(read_level_labels(rows)[0], tuple(levels))
 
 
 def find_column(columns: Iterable[str], names: Sequence[str]) -> str | None:

@@ -125,11 +125,14 @@ def rank_nodes(trie: Trie) -> np.ndarray:
     return ranks
 
 
-def number_nodes(trie: Trie) -> np.ndarray:
-    """Node ids ``int32 [C, L]`` in the order that `Hierarchy` documents."""
-    ranks = rank_nodes(trie)[trie.nodes]
+def number_nodes(ranks: np.ndarray) -> np.ndarray:
+    """Node ids ``int32 [C, L]`` in the order that `Hierarchy` documents.
+
+    Args:
+      ranks: ``[C, L]`` of the nodes of each class among all, see `rank_nodes`.
+    """
     ancestors = np.empty(ranks.shape, np.int32)
-    for level, column in enumerate(ranks.T):
+    for level, column in enumerate(ranks.T[:-1]):
         ancestors[:, level] = np.unique(column, return_inverse=True)[1]
     ancestors[:, -1] = np.arange(len(ancestors))
     return ancestors
