@@ -170,7 +170,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         (limits.choices and value not in limits.choices, "one of {1}"),
     ):
         if outside:
-            accepted = said.format(limits, ", ".join(limits.choices))
+            accepted = said.format(limits, ", ".join(filter(None, limits.choices)))
             raise UserError(f"{name} must be {accepted}, got {value!r}")
 
 

@@ -67,7 +67,7 @@ def cpcc(
       >>> f"{losses.cpcc(rows, ids, tree.path_length()):.3f}"
       '1.000'
     """
-    return _cpcc(
+    correlation, _ = _cpcc(
         embeddings,
         class_ids,
         tree_distance,
@@ -76,7 +76,8 @@ def cpcc(
         num_quantiles=num_quantiles,
         where=where,
         axis_name=axis_name,
-    )[0]
+    )
+    return collectives.agreed(correlation, axis_name)
 
 
 def cpcc_loss(
@@ -126,7 +127,7 @@ def cpcc_loss(
         where=where,
         axis_name=axis_name,
     )
-    loss = jnp.where(defined, 1 - correlation, 0.0)
+    loss = collectives.agreed(jnp.where(defined, 1 - correlation, 0.0), axis_name)
     if isinstance(centering, int | float) and centering == 0:
         return loss
     valid = checks.valid_rows(where, embeddings.shape[0])

@@ -13,7 +13,13 @@ import pkgutil
 
 from hierjax.objectives.classifier import Classification
 from hierjax.objectives.contrastive import HCE, HMC, HMCE, Contrastive, SimCLR, SupCon
-from hierjax.objectives.criteria import Corr, Criterion, CrossEntropy
+from hierjax.objectives.criteria import (
+    Corr,
+    Criterion,
+    CrossEntropy,
+    HAFrame,
+    ProxyAnchor,
+)
 from hierjax.objectives.level_contrastive import LevelContrastive
 from hierjax.objectives.lifted import from_loss, from_tuple_loss
 from hierjax.objectives.mask_kinds import (
@@ -25,17 +31,29 @@ from hierjax.objectives.mask_kinds import (
     NoMasks,
 )
 from hierjax.objectives.method import Method, PairLoss
+from hierjax.objectives.node_classifiers import (
+    ConditionalSoftmax,
+    HierCOS,
+    NodeClassifier,
+)
 from hierjax.objectives.objective import Objective, weighted_sum
 from hierjax.objectives.pairs import HAP, MultiSimilarity
 from hierjax.objectives.rank_based import RankBased
+from hierjax.objectives.regularizers import (
+    CPCC,
+    NoRegularizer,
+    Regularizer,
+    regularized,
+)
 from hierjax.objectives.representatives import (
     FixedByTree,
+    FixedFrame,
     Learned,
     MovingAverage,
     Representatives,
 )
 from hierjax.objectives.scales import Constant, Dynamic, Scale
-from hierjax.objectives.scores import NormFace, ProxyDR, Score, Softmax
+from hierjax.objectives.scores import ArcFace, NormFace, ProxyDR, Score, Softmax
 from hierjax.objectives.tree_contrastive import LevelRestricted, TreeSimilarity
 from hierjax.objectives.tree_criteria import HACE, HXE, Marginal, SoftLabels
 from hierjax.objectives.tuplets import Triplet, Tuplet
@@ -45,14 +63,11 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)
 
 __all__ = [
-    "HACE",
-    "HAP",
-    "HCE",
-    "HMC",
-    "HMCE",
-    "HXE",
+    "ArcFace",
     "AttentionMasks",
+    "CPCC",
     "Classification",
+    "ConditionalSoftmax",
     "Constant",
     "Contrastive",
     "Corr",
@@ -60,9 +75,18 @@ __all__ = [
     "CrossEntropy",
     "Dynamic",
     "FixedByTree",
+    "FixedFrame",
     "FixedMasks",
     "GaussianMasks",
+    "HACE",
+    "HAFrame",
+    "HAP",
+    "HCE",
+    "HMC",
+    "HMCE",
+    "HXE",
     "HeadMasks",
+    "HierCOS",
     "Input",
     "Learned",
     "LevelContrastive",
@@ -73,11 +97,15 @@ __all__ = [
     "MovingAverage",
     "MultiSimilarity",
     "NoMasks",
+    "NoRegularizer",
+    "NodeClassifier",
     "NormFace",
     "Objective",
     "PairLoss",
+    "ProxyAnchor",
     "ProxyDR",
     "RankBased",
+    "Regularizer",
     "Representatives",
     "Scale",
     "Score",
@@ -91,5 +119,6 @@ __all__ = [
     "Untrained",
     "from_loss",
     "from_tuple_loss",
+    "regularized",
     "weighted_sum",
 ]

@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierjax import distances, reductions
+from hierjax import distances, proxies, reductions
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 from hierjax.objectives.batch import Batch
-from hierjax.objectives.criteria import Corr, Criterion, CrossEntropy
+from hierjax.objectives.criteria import Criterion, CrossEntropy
 from hierjax.objectives.lifted import flatten_views
 from hierjax.objectives.method import Method
 from hierjax.objectives.objective import Objective
-from hierjax.objectives.representatives import FixedByTree, Learned, Representatives
+from hierjax.objectives.representatives import FixedFrame, Learned, Representatives
 from hierjax.objectives.scales import Constant, Scale
-from hierjax.objectives.scores import ProxyDR, Score, Softmax
+from hierjax.objectives.scores import ProxyDR, Score
 from hierjax.options import option
 
 
@@ -39,9 +39,9 @@ class Classification(Method):
     name = "classifier"
     family = "class_hierarchies"
 
-    score: Score = option(ProxyDR(), "'softmax', 'normface' or 'proxydr'.")
+    score: Score = option(ProxyDR(), "'softmax', 'normface', 'proxydr' or 'arcface'.")
     representatives: Representatives = option(
-        Learned(), "vectors of the classes: 'learned', 'ema' or 'mds'."
+        Learned(), "vectors of the classes: 'learned', 'ema', 'mds' or 'haframe'."
     )
     scale: Scale = option(Constant(), "of the scores: 'constant' or 'dynamic'.")
     criterion: Criterion = option(
@@ -53,22 +53,34 @@ class Classification(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        learned, constant = (
-            isinstance(self.representatives, Learned),
-            isinstance(self.scale, Constant),
-        )
-        if isinstance(self.score, Softmax) and not (learned and constant):
-            raise UserError("softmax has neither proxies nor a scale to choose")
-        if isinstance(self.criterion, Corr):
-            if not isinstance(self.representatives, FixedByTree):
-                raise UserError(
-                    "corr needs the representatives 'mds', got "
-                    f"{self.representatives.name!r}"
-                )
-            if not constant:
-                raise UserError(
-                    "corr has no dynamic scale: its loss does not read the scale"
-                )
+        score, criterion = self.score, self.criterion
+        ours, needed = self.representatives.name, criterion.representatives
+        if needed is not None and ours != needed:
+            raise UserError(
+                f"{criterion.name} needs the representatives {needed!r}, got {ours!r}"
+            )
+        if criterion.score is not None and score.name != criterion.score:
+            raise UserError(
+                f"{criterion.name} needs the score {criterion.score!r}, got "
+                f"{score.name!r}"
+            )
+        free = isinstance(self.representatives, (Learned, FixedFrame))
+        constant = isinstance(self.scale, Constant)
+        if not score.has_scale and not (free and constant):
+            raise UserError(
+                f"{score.name} has neither proxies nor a scale to choose, only the "
+                "representatives 'learned' or 'haframe'"
+            )
+        if not constant and not criterion.reads_scale:
+            raise UserError(
+                f"{criterion.name} has no dynamic scale: its loss does not read the "
+                "scale"
+            )
+        if not constant and score.name not in proxies.METHODS:
+            raise UserError(
+                f"a dynamic scale is known for {' and '.join(proxies.METHODS)}, not "
+                f"for {score.name}"
+            )
 
     @property
     def unit_rows(self) -> bool:
@@ -118,10 +130,13 @@ class Classification(Method):
             # gradient of the vectors.
             rows = jnp.where(where[:, None], rows, 0.0)
             batch = Batch(rows, labels, where, axis_name)
-            logits, vectors = scores(params, state, rows), vectors_of(params, state)
-            loss = self.criterion.loss(hierarchy, logits, vectors, batch)
-            ids = batch.class_ids
-            correct = (jnp.argmax(logits, -1) == ids).astype(jnp.float32)
+            vectors, ids = vectors_of(params, state), batch.class_ids
+            logits = self.score.training_logits(
+                params, rows, vectors, self.scale.of(state), ids
+            )
+            loss = self.criterion.loss(hierarchy, logits + priors, vectors, batch)
+            found = jnp.argmax(scores(params, state, rows), -1)
+            correct = (found == ids).astype(jnp.float32)
             metrics = {
                 "accuracy": reductions.masked_mean(
                     correct, where & (ids >= 0), axis_name=axis_name

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from hierjax import collectives, losses
-from hierjax.objectives.objective import Objective
+from hierjax.errors import UserError
+from hierjax.objectives.objective import Objective, checked_loss
 
 
 def flatten_views(
@@ -34,11 +35,31 @@ def from_loss(
 
     Returns:
       An objective without parameters or state that reports no metrics of its own.
+
+    Raises:
+      UserError: ``loss_fn`` cannot be called so, or returns no scalar when it is.
     """
-    accepted = inspect.signature(loss_fn).parameters
+    name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
+    try:
+        signature = inspect.signature(loss_fn)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name} is no function whose arguments can be read; give one of "
+            "(embeddings, labels)"
+        ) from None
+    accepted = signature.parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     sharded = takes_any or "axis_name" in accepted
     masked = takes_any or "where" in accepted
+    handed = {"axis_name": sharded, "where": masked}
+    keywords = options | {key: None for key, is_handed in handed.items() if is_handed}
+    try:
+        signature.bind(None, None, **keywords)
+    except TypeError as error:
+        raise UserError(
+            f"{name}{signature} cannot be called as {name}(embeddings, labels"
+            f"{''.join(f', {key}=...' for key in keywords)}): {error}"
+        ) from None
 
     def apply(params, state, embeddings, labels, *, key, where, axis_name):
         del params, key
@@ -54,7 +75,8 @@ def from_loss(
             )
         if masked:
             keywords["where"] = where
-        return loss_fn(embeddings, labels, **keywords), (state, {})
+        loss = loss_fn(embeddings, labels, **keywords)
+        return checked_loss(loss, name), (state, {})
 
     return Objective(apply=apply)
 

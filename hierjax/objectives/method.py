@@ -28,7 +28,7 @@ class Method(Named):
       needs_classes: whether a tree of a single class leaves nothing to learn.
       sampler: of batches that suit it, see `training.Config`.
       family: the preset family, and so the protocol, that it is compared in:
-        'rank_based', 'class_hierarchies' or 'hierarchical_contrastive'.
+        'rank_based', 'class_hierarchies', 'hierarchical_contrastive' or 'field'.
       tuned: options to try in tables, each with every rate; none: its defaults.
       neighbor_distance: in which neighbours of its embeddings are searched.
     """

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from hierjax.errors import UserError
 
@@ -47,6 +49,29 @@ class Objective:
     level_masks: Callable[..., jax.Array] | None = None
     needs_labels: bool = True
     num_classes: int | None = None
+
+
+def checked_loss(loss: Any, name: str) -> jax.Array:
+    """A loss, if it is what gradients are taken of: one floating-point number.
+
+    Args:
+      loss: what somebody's function returned.
+      name: of the function, for the message.
+
+    Raises:
+      UserError: it has another shape or type, is several values, or a number of
+        Python's, in which nothing of the embeddings is left.
+    """
+    if isinstance(loss, (jax.Array, np.ndarray, np.generic)):
+        if loss.shape == () and jnp.issubdtype(loss.dtype, jnp.floating):
+            return loss
+        found = f"{loss.dtype} of shape {list(loss.shape)}"
+    else:
+        found = f"a Python {type(loss).__name__}"
+    raise UserError(
+        f"{name} must return the loss of the batch, a float array of shape [], such as "
+        f"jnp.mean over the rows gives; it returned {found}"
+    )
 
 
 def weighted_sum(terms: Sequence[tuple[float, Objective]]) -> Objective:

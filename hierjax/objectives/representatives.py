@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from hierjax import proxies
+from hierjax import losses, proxies
 from hierjax.hierarchy import Hierarchy
 from hierjax.objectives.batch import Batch
 from hierjax.objectives.scores import Score
@@ -90,3 +90,26 @@ class FixedByTree(Representatives):
             hierarchy, dim, solver="adam", distance=score.distance, key=key
         )
         return {}, {score.vectors: placed}
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedFrame(Representatives):
+    """Fixed at cosines that follow the tree (HAFrame, Liang and Davis 2023).
+
+    See `losses.frame_similarity` and `losses.haframe`. It needs as many dimensions as
+    classes, less one where the cosines allow it.
+    """
+
+    name = "haframe"
+
+    gamma: float = option(2.0, "the larger, the nearer to equal angles.", above=0)
+
+    def init(
+        self, key: jax.Array, hierarchy: Hierarchy, dim: int, score: Score
+    ) -> tuple[dict, dict]:
+        """Turned the same way whatever the seed."""
+        del key
+        # A matter of the tree alone, worked out in float64 where this is traced too.
+        with jax.ensure_compile_time_eval():
+            cosines = losses.frame_similarity(hierarchy.lca_height(), gamma=self.gamma)
+            return {}, {score.vectors: losses.haframe(cosines, dim)}

@@ -1,6 +1,7 @@
 """Class scores from embeddings and one vector a class, and the scale they have."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -14,15 +15,17 @@ from hierjax.options import Named, option
 class Score(Named):
     """How an embedding and the vector of a class become a score.
 
-    A subclass overrides `logits`.
+    A subclass overrides `logits`, and `training_logits` where training sees others.
 
     Class attributes:
       unit_rows: whether it takes embeddings as unit vectors.
+      has_scale: whether the scale changes it.
       vectors: what the vectors are called in checkpoints.
       distance: between classes, for what places or scales by it.
     """
 
     unit_rows: ClassVar[bool] = True
+    has_scale: ClassVar[bool] = True
     vectors: ClassVar[str] = "proxies"
     distance: ClassVar[str] = "euclidean"
 
@@ -52,6 +55,21 @@ class Score(Named):
         """
         raise NotImplementedError(f"{type(self).__name__} must define logits")
 
+    def training_logits(
+        self,
+        params: dict,
+        embeddings: jax.Array,
+        vectors: jax.Array,
+        scale: float | jax.Array,
+        class_ids: jax.Array,
+    ) -> jax.Array:
+        """Scores ``[B, C]`` that the loss sees, given the classes ``[B]``, -1 unknown.
+
+        Those of `logits` unless a subclass makes it harder for the own class.
+        """
+        del class_ids
+        return self.logits(params, embeddings, vectors, scale)
+
 
 @dataclasses.dataclass(frozen=True)
 class Softmax(Score):
@@ -59,6 +77,7 @@ class Softmax(Score):
 
     name = "softmax"
     unit_rows = False
+    has_scale = False
     vectors = "weights"
 
     def start(self, key: jax.Array, num_classes: int, dim: int) -> jax.Array:
@@ -120,3 +139,37 @@ class ProxyDR(_Scaled):
 
     name = "proxydr"
     formula = staticmethod(losses.proxydr_logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArcFace(Score):
+    """Scaled cosines, with an angle on top of the own class's (Deng et al. 2019)."""
+
+    name = "arcface"
+
+    margin: float = option(0.5, "radians added in training.", minimum=0, below=math.pi)
+
+    def logits(
+        self,
+        params: dict,
+        embeddings: jax.Array,
+        vectors: jax.Array,
+        scale: float | jax.Array,
+    ) -> jax.Array:
+        """Without the margin."""
+        del params
+        return scale * losses.class_cosines(embeddings, vectors)
+
+    def training_logits(
+        self,
+        params: dict,
+        embeddings: jax.Array,
+        vectors: jax.Array,
+        scale: float | jax.Array,
+        class_ids: jax.Array,
+    ) -> jax.Array:
+        """See `losses.arcface_logits`."""
+        del params
+        return losses.arcface_logits(
+            embeddings, vectors, class_ids, scale=scale, margin=self.margin
+        )

@@ -51,10 +51,10 @@ def draw(seed, rows, copies):
 @pytest.mark.parametrize(
     ("name", "rows", "block_size"),
     [
-        ("rank_index", 9, 1),
+        pytest.param("rank_index", 9, 1, marks=pytest.mark.slow),
         ("rank_index", 36, 6),
-        ("rank_index", 100, 7),
-        ("rank_index euclidean", 36, 6),
+        pytest.param("rank_index", 100, 7, marks=pytest.mark.slow),
+        pytest.param("rank_index euclidean", 36, 6, marks=pytest.mark.slow),
         ("block_edge", 20, 6),
         ("triplet", 20, 6),
         ("supcon", 20, 6),

@@ -128,8 +128,18 @@ def test_one_class_is_too_few_where_there_is_something_to_solve():
 
 
 def test_every_option_is_there_under_its_name():
-    assert list(objectives.Score.kinds) == ["softmax", "normface", "proxydr"]
-    assert list(objectives.Representatives.kinds) == ["learned", "ema", "mds"]
+    assert list(objectives.Score.kinds) == [
+        "softmax",
+        "normface",
+        "proxydr",
+        "arcface",
+    ]
+    assert list(objectives.Representatives.kinds) == [
+        "learned",
+        "ema",
+        "mds",
+        "haframe",
+    ]
     assert list(objectives.Scale.kinds) == ["constant", "dynamic"]
     assert list(objectives.Criterion.kinds)[:2] == ["cross_entropy", "corr"]
 

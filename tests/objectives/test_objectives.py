@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hierjax import losses, objectives
+from hierjax.errors import UserError
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.normal(size=(8, 2, 3)).astype(np.float32)
@@ -160,3 +161,46 @@ def test_weighted_sum_of_tuples():
         objectives.weighted_sum([(1.0, tuples((0.1,))), (1.0, tuples((0.1, 0.2)))])
     with pytest.raises(ValueError, match="cannot add"):
         objectives.weighted_sum([])
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda z, labels: z.sum(axis=1), r"<lambda> .* float32 of shape \[16\]"),
+        (lambda z, labels: z.sum(keepdims=True), r"float32 of shape \[1, 1\]"),
+        (lambda z, labels: labels.sum(), r"int32 of shape \[\]"),
+        (lambda z, labels: z.sum() > 0, r"bool of shape \[\]"),
+        (lambda z, labels: 1, "a Python int"),
+        (lambda z, labels: 0.5, "a Python float"),
+        (lambda z, labels: None, "a Python NoneType"),
+        (lambda z, labels: (z.sum(), labels), "a Python tuple"),
+        (lambda z, labels: {"loss": z.sum()}, "a Python dict"),
+    ],
+)
+def test_what_is_no_loss_is_said(loss, words):
+    objective = objectives.from_loss(loss)
+    for call in (apply, jax.jit(apply, static_argnums=0)):
+        with pytest.raises(UserError, match=words):
+            call(objective)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "words"),
+    [
+        (lambda embeddings: 0, {}, "too many positional arguments"),
+        (lambda embeddings, labels, more: 0, {}, "missing a required argument: 'more'"),
+        (lambda *, embeddings, labels: 0, {}, "too many positional arguments"),
+        (lambda embeddings, labels: 0, {"margin": 1}, "unexpected keyword .*'margin'"),
+        (lambda embeddings, where: 0, {}, "multiple values for argument 'where'"),
+        ("loss", {}, "str is no function"),
+        (None, {}, "NoneType is no function"),
+    ],
+)
+def test_what_cannot_be_called_is_said_before_training(loss, options, words):
+    with pytest.raises(UserError, match=words):
+        objectives.from_loss(loss, **options)
+
+
+def test_arguments_may_have_other_names():
+    value, _ = apply(objectives.from_loss(lambda z, y, *, axis_name=None: z.sum()))
+    np.testing.assert_allclose(value, EMBEDDINGS.sum(), rtol=1e-5)

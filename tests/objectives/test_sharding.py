@@ -39,13 +39,20 @@ METHODS = {
     "attention": objectives.LevelContrastive(
         masks=objectives.AttentionMasks(overlap_weight=0.1)
     ),
+    "proxy_anchor cpcc": changed(
+        objectives.Classification(),
+        {"criterion": "proxy_anchor", "levels": True, "score": "arcface"},
+    ),
+    "hier_cos": objectives.HierCOS(),
 }
+ADDED = {"proxy_anchor cpcc": objectives.CPCC(inner_nodes=True, centering=0.1)}
 
 
 @functools.cache
 def made(name):
     views = 1 if METHODS[name].max_views == 1 else VIEWS
-    objective = METHODS[name].build(TREE)
+    added = ADDED.get(name, objectives.NoRegularizer())
+    objective = objectives.regularized(METHODS[name].build(TREE), added, TREE)
     rows = EMBEDDINGS[:, :views]
     params, state = objective.init(jax.random.key(0), rows)
     # A map before the objective, so that gradients of an encoder are looked at too.
