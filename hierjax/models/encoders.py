@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from hierjax import distances
@@ -195,6 +196,60 @@ class Linear(Encoder):
         return x.reshape(x.shape[0], -1)
 
 
+def start_linear(kind: str, rows: np.ndarray, variables: dict) -> dict:
+    """Gives a `Linear` weights that keep its input, so that training starts there.
+
+    Args:
+      kind: 'identity': the input in the first dimensions and zeros behind; 'pca': its
+        principal components, the largest first.
+      rows: ``[N, ...]`` of the training split, on which components are fitted.
+      variables: as the encoder made them, with one affine head.
+
+    Returns:
+      The same tree with other numbers. Embeddings ``[N, D]`` have zeros in dimensions
+      beyond those of the input, and have the input's angles where D is large enough.
+
+    Raises:
+      UserError: the encoder has more than one affine layer, 'identity' and D below the
+        features of a row, or an unknown kind.
+
+    Example:
+      >>> rows = np.array([[3.0, 0.0], [-3.0, 0.5], [0.0, -0.5]])
+      >>> encoder = Linear(1, normalize=False)
+      >>> fresh = encoder.init(jax.random.key(0), rows)
+      >>> start = start_linear("pca", rows, fresh)
+      >>> jnp.abs(encoder.apply(start, rows)[:, 0]).round(1).tolist()
+      [3.0, 3.0, 0.0]
+    """
+    head = variables["params"].get("head", {})
+    if set(head) != {"kernel", "bias"} or set(variables["params"]) != {"head"}:
+        raise UserError(
+            f"init {kind!r} is of the model linear with head_layers 1 and one head; "
+            "choose those or init random"
+        )
+    size, dim = head["kernel"].shape
+    rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    kernel, bias = np.zeros((size, dim)), np.zeros(dim)
+    if kind == "identity":
+        if dim < size:
+            raise UserError(
+                f"init identity needs embed_dim of at least the {size} features of a "
+                f"row, got {dim}; choose init pca"
+            )
+        kernel[:, :size] = np.eye(size)
+    elif kind == "pca":
+        # Imported here: scikit-learn is slow to load.
+        from sklearn.decomposition import PCA
+
+        found = PCA(min(dim, *rows.shape), random_state=0).fit(rows)
+        kernel[:, : len(found.components_)] = found.components_.T
+        bias = -found.mean_ @ kernel
+    else:
+        raise UserError(f"init must be 'identity' or 'pca', got {kind!r}")
+    start = {"kernel": np.float32(kernel), "bias": np.float32(bias)}
+    return {**variables, "params": {"head": jax.tree.map(jnp.asarray, start)}}
+
+
 class MLP(Encoder):
     """Hidden ReLU layers on the flattened input.
 
@@ -262,6 +317,9 @@ class ConvNet(ImageEncoder):
 
     Attributes:
       channels: channels of each stage; every stage halves height and width.
+      flatten: keep the positions of the last map instead of their mean: for writing and
+        other images where it tells much where a stroke is. The head grows with the
+        size of the image.
 
     Example:
       Shapes alone; nothing is computed.
@@ -276,13 +334,16 @@ class ConvNet(ImageEncoder):
     """
 
     channels: Sequence[int] = (32, 64, 128)
+    flatten: bool = False
 
     @nn.compact
     def extract(self, x: jax.Array, train: bool) -> jax.Array:
-        """Mean-pooled channels ``[B, channels[-1]]``."""
+        """Channels ``[B, channels[-1]]``, or those of all positions side by side."""
         x = self._as_images(x)
         conv = functools.partial(nn.Conv, strides=2, use_bias=False, dtype=self.dtype)
         norm = self._batch_norm(train)
         for channels in self.channels:
             x = nn.relu(norm()(conv(channels, (3, 3))(x)))
+        if self.flatten:
+            return x.reshape(x.shape[0], -1)
         return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

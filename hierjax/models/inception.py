@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from hierjax.errors import UserError
-from hierjax.models.encoders import TORCH_UNIFORM, ImageEncoder, UniformDense
+from hierjax.models.encoders import TORCH_UNIFORM, UniformDense
+from hierjax.models.pretrainable import PretrainableEncoder
 
 _SMALLEST = 75
 """Images of less height or width leave nothing to average."""
@@ -178,7 +179,7 @@ class _Mixed(nn.Module):
         return _run((self.branches,), x, self.make)
 
 
-class InceptionV3(ImageEncoder):
+class InceptionV3(PretrainableEncoder):
     """Inception-v3 with 2048 features, for images of 75 x 75 at least.
 
     Training drops half of the features before the head and needs
@@ -190,6 +191,11 @@ class InceptionV3(ImageEncoder):
     def _make_head(self) -> nn.Module:
         return UniformDense(self.embed_dim)
 
+    @property
+    def last_stage(self) -> frozenset[str]:
+        """The blocks on the smallest maps."""
+        return frozenset(name for name in _BLOCKS if name.startswith("Mixed_7"))
+
     @nn.compact
     def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """Mean-pooled channels ``[B, 2048]``, half of them dropped in training."""
@@ -199,13 +205,17 @@ class InceptionV3(ImageEncoder):
                 f"InceptionV3 takes images of {_SMALLEST} x {_SMALLEST} at least, got "
                 f"{x.shape[1]} x {x.shape[2]}"
             )
-        make = functools.partial(
-            _ConvNorm,
-            norm=self._batch_norm(train, momentum=0.9, epsilon=1e-3),
-            dtype=self.dtype,
-        )
-        x = _run(_STEM, x, make)
+
+        def make(module: str) -> Callable[..., nn.Module]:
+            trained = train and not self.is_frozen(module)
+            return functools.partial(
+                _ConvNorm,
+                norm=self._batch_norm(trained, momentum=0.9, epsilon=1e-3),
+                dtype=self.dtype,
+            )
+
+        x = _run(_STEM, x, make("stem"))
         for name, branches in _BLOCKS.items():
-            x = _Mixed(branches, make, name=name)(x)
+            x = _Mixed(branches, make(name), name=name)(x)
         x = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
         return nn.Dropout(0.5, deterministic=not train)(x)

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from hierjax.models.encoders import TORCH_UNIFORM, ImageEncoder, UniformDense
+from hierjax.models.encoders import TORCH_UNIFORM, UniformDense
+from hierjax.models.pretrainable import PretrainableEncoder
 
 _HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -81,7 +82,7 @@ class _Block(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNet(ImageEncoder):
+class ResNet(PretrainableEncoder):
     """Stem, stages of residual blocks, then the mean over positions.
 
     Convolutions start He normal over the outputs, as torchvision's do; stem and head,
@@ -119,11 +120,22 @@ class ResNet(ImageEncoder):
     def _make_head(self) -> nn.Module:
         return UniformDense(self.embed_dim)
 
+    @property
+    def last_stage(self) -> frozenset[str]:
+        """Its residual blocks."""
+        stage = len(self.blocks)
+        return frozenset(f"layer{stage}_{block}" for block in range(self.blocks[-1]))
+
     @nn.compact
     def extract(self, x: jax.Array, train: bool) -> jax.Array:
         """Mean-pooled channels ``[B, F]``."""
         conv = functools.partial(_conv, dtype=self.dtype)
-        norm = self._batch_norm(train, momentum=0.9, epsilon=1e-5)
+
+        def norm(module: str) -> Callable[..., nn.Module]:
+            return self._batch_norm(
+                train and not self.is_frozen(module), momentum=0.9, epsilon=1e-5
+            )
+
         x = conv(
             self.channels[0],
             self.stem_kernel,
@@ -131,19 +143,20 @@ class ResNet(ImageEncoder):
             name="conv1",
             kernel_init=TORCH_UNIFORM,
         )(self._as_images(x))
-        x = nn.relu(norm(name="bn1")(x))
+        x = nn.relu(norm("bn1")(name="bn1")(x))
         if self.stem_pool:
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         stages = zip(self.channels, self.blocks, strict=True)
         for stage, (channels, blocks) in enumerate(stages, 1):
             for block in range(blocks):
+                name = f"layer{stage}_{block}"
                 x = _Block(
                     channels,
                     strides=2 if stage > 1 and block == 0 else 1,
                     bottleneck=self.bottleneck,
                     conv=conv,
-                    norm=norm,
-                    name=f"layer{stage}_{block}",
+                    norm=norm(name),
+                    name=name,
                 )(x)
         return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
 

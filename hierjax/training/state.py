@@ -25,7 +25,8 @@ class State:
       batch_stats: running statistics of the model, possibly empty.
       objective_params: of the objective, trained with the model's.
       objective_state: of the objective, without gradient.
-      opt_state: of the optimiser over (params, objective_params).
+      opt_state: of the optimiser over (params, objective_params), without the params
+        that `split_frozen` holds back.
     """
 
     step: jax.Array
@@ -39,6 +40,22 @@ class State:
     def variables(self) -> dict[str, PyTree]:
         """What the model is applied with."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def split_frozen(model: nn.Module, tree: PyTree) -> tuple[PyTree, PyTree]:
+    """What training changes of a model's parameters or statistics, and what it holds.
+
+    Args:
+      model: encoder; one with a method ``is_frozen(module) -> bool``, such as
+        `models.ResNet`, holds the outermost modules that it names, any other none.
+      tree: dictionary whose keys are outermost modules.
+
+    Returns:
+      Two dictionaries that together are ``tree``.
+    """
+    is_frozen = getattr(model, "is_frozen", lambda module: False)
+    held = {name: leaves for name, leaves in tree.items() if is_frozen(name)}
+    return {name: tree[name] for name in tree if name not in held}, held
 
 
 @functools.lru_cache(maxsize=64)
@@ -84,7 +101,7 @@ def create_state(
     Args:
       model: encoder.
       objective: what will be minimised.
-      optimizer: over the parameters of both.
+      optimizer: over the trained parameters of both.
       example_inputs: see `initial_variables`.
       seed: of all initial values.
       pretrained: see `initial_variables`.
@@ -93,6 +110,7 @@ def create_state(
     _, objective_key = jax.random.split(jax.random.key(seed))
     embeddings = jax.eval_shape(model.apply, variables, example_inputs)
     params = variables["params"]
+    trained, _ = split_frozen(model, params)
     objective_params, objective_state = objective.init(
         objective_key, jnp.zeros((embeddings.shape[0], 1, embeddings.shape[1]))
     )
@@ -102,7 +120,9 @@ def create_state(
         batch_stats=variables["batch_stats"],
         objective_params=objective_params,
         objective_state=objective_state,
-        opt_state=jax.tree.map(jnp.asarray, optimizer.init((params, objective_params))),
+        opt_state=jax.tree.map(
+            jnp.asarray, optimizer.init((trained, objective_params))
+        ),
     )
 
 

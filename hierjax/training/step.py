@@ -20,8 +20,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierjax import collectives
 from hierjax.objectives import Objective
+from hierjax.objectives.objective import checked_loss
 from hierjax.training.config import check_choice
-from hierjax.training.state import State
+from hierjax.training.state import State, split_frozen
 
 AXIS = "devices"
 """Name of the mapped axis."""
@@ -47,7 +48,8 @@ def make_train_step(
     learning rate compile once.
 
     Args:
-      model: encoder; called with ``train=True``.
+      model: encoder; called with ``train=True``. What `split_frozen` holds back of it
+        stays as it is to the bit.
       objective: what to minimise.
       update: the ``update`` function of an Optax optimiser.
       augment: ``(key, example [...]) -> views [V, ...]`` for one example, or None for
@@ -69,49 +71,35 @@ def make_train_step(
     """
 
     def forward(trainable, state, views, labels, keys):
-        params, objective_params = trainable
-        num_rows, num_views = jax.tree.leaves(views)[0].shape[:2]
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), views)
-        embeddings, changed = model.apply(
-            state.variables | {"params": params},
-            flat,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": keys["dropout"]},
+        _, loss, extra = forward_pass(
+            model, objective, trainable, state, views, labels, keys
         )
-        loss, (objective_state, metrics) = objective.apply(
-            objective_params,
-            state.objective_state,
-            embeddings.reshape(num_rows, num_views, -1),
-            labels,
-            key=keys["objective"],
-            where=jnp.ones((num_rows,), bool),
-            axis_name=AXIS,
-        )
-        return loss, (changed.get("batch_stats", {}), objective_state, metrics)
+        return checked_loss(loss, "the objective"), extra
 
     def one_step(inputs, labels, key, state, rows):
-        names = ("augment", "objective", "dropout")
-        keys = jax.random.split(jax.random.fold_in(key, state.step), len(names))
-        keys = dict(zip(names, keys, strict=True))
         device = collectives.axis_index(AXIS)
-        keys["dropout"] = jax.random.fold_in(keys["dropout"], device)
+        keys = step_keys(key, state.step, device)
         places = device * rows.shape[0] + jnp.arange(rows.shape[0])
         views = make_views(take(inputs, rows), augment, keys["augment"], places)
-        trainable = (state.params, state.objective_params)
+        trained, held = split_frozen(model, state.params)
+        trainable = (trained, state.objective_params)
         (loss, extra), gradients = jax.value_and_grad(forward, has_aux=True)(
             trainable, state, views, labels[rows], keys
         )
         batch_stats, objective_state, metrics = extra
         gradients = collectives.pmean(gradients, AXIS)
         updates, opt_state = update(gradients, state.opt_state, trainable)
-        params, objective_params = optax.apply_updates(trainable, updates)
+        trained, objective_params = optax.apply_updates(trainable, updates)
+        batch_stats, _ = split_frozen(model, batch_stats)
         state = State(
             step=state.step + 1,
-            params=params,
+            params={**held, **trained},
             # Without this, statistics that a model forgot to share would silently
             # differ from device to device.
-            batch_stats=collectives.pmean(batch_stats, AXIS),
+            batch_stats={
+                **state.batch_stats,
+                **collectives.pmean(batch_stats, AXIS),
+            },
             objective_params=objective_params,
             objective_state=objective_state,
             opt_state=opt_state,
@@ -133,6 +121,70 @@ def make_train_step(
         devices=devices,
         mapping=mapping,
     )
+
+
+def step_keys(
+    key: jax.Array, step: jax.Array, device: jax.Array
+) -> dict[str, jax.Array]:
+    """Random keys of one step on one device; only that of dropout depends on it.
+
+    Args:
+      key: of the run.
+      step: steps done before it.
+      device: place on the mapped axis.
+    """
+    names = ("augment", "objective", "dropout")
+    keys = jax.random.split(jax.random.fold_in(key, step), len(names))
+    keys = dict(zip(names, keys, strict=True))
+    return keys | {"dropout": jax.random.fold_in(keys["dropout"], device)}
+
+
+def forward_pass(
+    model: nn.Module,
+    objective: Objective,
+    trainable: tuple[Any, Any],
+    state: State,
+    views: Any,
+    labels: jax.Array,
+    keys: dict[str, jax.Array],
+) -> tuple[jax.Array, jax.Array, tuple[Any, Any, dict[str, jax.Array]]]:
+    """Model and objective on one device's share of a batch, under `AXIS`.
+
+    Args:
+      model: encoder.
+      objective: what to minimise.
+      trainable: parameters of both, without those of the model that are frozen.
+      state: everything else.
+      views: leaves ``[b, V, ...]``.
+      labels: ``[b, L]``.
+      keys: see `step_keys`.
+
+    Returns:
+      Embeddings ``[b, V, D]``, the loss, and what else has changed: statistics of the
+      model, state of the objective, metrics.
+    """
+    trained, objective_params = trainable
+    params = {**state.params, **trained}
+    num_rows, num_views = jax.tree.leaves(views)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), views)
+    embeddings, changed = model.apply(
+        state.variables | {"params": params},
+        flat,
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": keys["dropout"]},
+    )
+    embeddings = embeddings.reshape(num_rows, num_views, -1)
+    loss, (objective_state, metrics) = objective.apply(
+        objective_params,
+        state.objective_state,
+        embeddings,
+        labels,
+        key=keys["objective"],
+        where=jnp.ones((num_rows,), bool),
+        axis_name=AXIS,
+    )
+    return embeddings, loss, (changed.get("batch_stats", {}), objective_state, metrics)
 
 
 def _over_devices(
@@ -241,7 +293,8 @@ def make_views(
     """Views of a batch; what is not an image is repeated.
 
     Args:
-      inputs: leaves ``[b, ...]``: images, or a dict with them as 'image'.
+      inputs: leaves ``[b, ...]``: images, or a dict with them as 'image', perhaps with
+        changed copies ``[b, K, ...]`` as 'views', of which ``augment`` then draws.
       augment: see `make_train_step`.
       key: of the step.
       places: int ``[b]``, what sets one example's augmentation apart from another's.
@@ -254,7 +307,9 @@ def make_views(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
     if not isinstance(inputs, dict):
         return jax.vmap(augment)(keys, inputs)
-    views = {"image": jax.vmap(augment)(keys, inputs["image"])}
+    inputs = dict(inputs)
+    changed = inputs.pop("views", inputs["image"])
+    views = {"image": jax.vmap(augment)(keys, changed)}
     num_views = views["image"].shape[1]
     return views | {
         name: jnp.repeat(x[:, None], num_views, axis=1)

@@ -265,3 +265,17 @@ def test_a_projection_head_with_size_information():
 def test_wrong_heads_are_errors(settings, message):
     with pytest.raises(UserError, match=message):
         models.Linear(3, **settings)
+
+
+def test_a_flat_convnet_keeps_positions():
+    images = np.random.default_rng(0).normal(size=(2, 12, 9)).astype(np.float32)
+    mean = models.ConvNet(3, channels=(4, 6))
+    flat = models.ConvNet(3, channels=(4, 6), flatten=True)
+    variables = flat.init(jax.random.key(0), images)
+    features = flat.apply(variables, images, method="features")
+    # Halved twice, rounded up: 12 x 9 to 3 x 3.
+    assert features.shape == (2, 3 * 3 * 6)
+    pooled = mean.apply(variables, images, method="features")
+    np.testing.assert_allclose(
+        features.reshape(2, 9, 6).mean(axis=1), pooled, rtol=1e-5, atol=1e-6
+    )
