@@ -4,12 +4,14 @@ Each is ``(key, example [...]) -> views [V, ...]``, and the training step maps i
 the batch. Those here return one view; `with_views` makes several of it.
 """
 
+from hierjax.data.augmentation.drawn import drawn_views
 from hierjax.data.augmentation.images import (
     affine,
     crop_flip_views,
     random_affine_flip,
     random_flip,
     random_resized_crop,
+    random_slant,
     resized_crop,
     shift_jitter_noise,
     simclr_views,
@@ -24,6 +26,7 @@ AUGMENTATIONS = {
     "points_rotate_jitter": points_rotate_jitter,
     "random_affine_flip": random_affine_flip,
     "random_shift_noise": random_shift_noise,
+    "random_slant": random_slant,
     "shift_jitter_noise": shift_jitter_noise,
     "simclr": simclr_views,
     "spec_augment": spec_augment,
@@ -34,12 +37,14 @@ __all__ = [
     "AUGMENTATIONS",
     "affine",
     "crop_flip_views",
+    "drawn_views",
     "points_256",
     "points_rotate_jitter",
     "random_affine_flip",
     "random_flip",
     "random_resized_crop",
     "random_shift_noise",
+    "random_slant",
     "resized_crop",
     "shift_jitter_noise",
     "simclr_views",

@@ -14,6 +14,12 @@ from hierjax.errors import UserError
 Arrays = dict[str, np.ndarray]
 
 
+def folder() -> pathlib.Path:
+    """The user's cache of this library; nothing in it is missed."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(home) / "hierjax"
+
+
 def remember(
     name: str, source: str, keys: Collection[str], make: Callable[[], Arrays]
 ) -> Arrays:
@@ -29,8 +35,7 @@ def remember(
       keys: Names of the arrays.
       make: Makes them.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    file = pathlib.Path(home) / "hierjax" / f"{name}.npz"
+    file = folder() / f"{name}.npz"
     arrays = _read(file, source, keys)
     if arrays is None:
         arrays = make()

@@ -55,6 +55,7 @@ def read_files(
     image_size: int,
     frames: int | None = None,
     *,
+    default_size: int = DEFAULT_SIZE,
     skip_unreadable: bool = False,
     pixel_max: int = 0,
 ) -> ReadFiles:
@@ -68,9 +69,10 @@ def read_files(
       name: Opens messages about all files.
       files: At least one; all images or all recordings.
       image_size: S, the side of images (see `reading.image`) or the number of mel bands
-        (see `reading.audio`). 0 takes 64; of images all of which are smaller, the
-        largest's shorter side.
+        (see `reading.audio`). 0 takes 64, of images ``default_size``, and if all are
+        smaller the largest's shorter side.
       frames: T, of recordings; None takes 2 S, or as many as the longest needs.
+      default_size: Of images, if ``image_size`` is 0.
       skip_unreadable: Leave files out that cannot be read, in place of refusing all.
       pixel_max: What is white in images of more than 8 bits a pixel; 0 takes the range
         that the files use (`image.full_scale`).
@@ -89,7 +91,7 @@ def read_files(
     def read() -> dict[str, np.ndarray]:
         reading = _Reading(name, files, skip_unreadable)
         if images:
-            features = _read_images(reading, image_size, pixel_max)
+            features = _read_images(reading, image_size, default_size, pixel_max)
         else:
             features = _read_audio(reading, image_size, frames)
         return {
@@ -106,7 +108,7 @@ def read_files(
             f"files-{hashlib.sha256(place).hexdigest()[:16]}",
             _fingerprint(
                 files,
-                f"{image_size}, frames {frames}, white {pixel_max}, "
+                f"{image_size} or {default_size}, frames {frames}, white {pixel_max}, "
                 f"all {not skip_unreadable}",
             ),
             ("features", "kept", "notices"),
@@ -185,14 +187,16 @@ def stack_images(decoded: Iterable[tuple[np.ndarray, bool]]) -> np.ndarray:
     return np.ascontiguousarray(stacked[..., :1]) if all(are_grey) else stacked
 
 
-def default_side(sides: Iterable[int]) -> int:
+def default_side(sides: Iterable[int], default_size: int = DEFAULT_SIZE) -> int:
     """The side for images of these shorter sides: none is enlarged needlessly."""
-    return min(DEFAULT_SIZE, max(sides))
+    return min(default_size, max(sides))
 
 
-def _read_images(reading: _Reading, side: int, pixel_max: int) -> np.ndarray:
+def _read_images(
+    reading: _Reading, side: int, default_size: int, pixel_max: int
+) -> np.ndarray:
     facts = reading.map(measure_image, "measuring images")
-    side = side or default_side(fact.shorter_side for fact in facts)
+    side = side or default_side((fact.shorter_side for fact in facts), default_size)
     white = pixel_max or full_scale(fact.largest for fact in facts)
     deep = [fact.largest for fact in facts if fact.largest is not None]
     if deep and (pixel_max or white != _DEEPEST):
