@@ -10,7 +10,7 @@ from hierjax.data.dataset import Dataset
 from hierjax.data.loader import Loader, without
 from hierjax.data.own.labelled_rows import SPLIT_NAMES, make_dataset
 from hierjax.data.own.tree_files import read_hierarchy
-from hierjax.data.reading.media import is_media, read_files
+from hierjax.data.reading.media import DEFAULT_SIZE, is_media, read_files
 from hierjax.errors import MissingDataError, UserError, notice
 from hierjax.hierarchy import Hierarchy
 from hierjax.names import clean
@@ -21,6 +21,7 @@ def load(
     hierarchy: Hierarchy | str | pathlib.Path | None = None,
     image_size: int = 0,
     *,
+    default_size: int = DEFAULT_SIZE,
     missing_as_names: bool = False,
     skip_unreadable: bool = False,
     pixel_max: int = 0,
@@ -45,6 +46,7 @@ def load(
         reads: then the folders of a file are the path of its class or node, or else
         the name of the last of them is its name.
       image_size: See `reading.media.read_files`, which says what features are.
+      default_size: See `reading.media.read_files`.
       missing_as_names: See `labelled_rows.make_dataset`.
       skip_unreadable: See `reading.media.read_files`.
       pixel_max: See `reading.media.read_files`.
@@ -93,6 +95,7 @@ def load(
         str(root),
         files,
         image_size,
+        default_size=default_size,
         skip_unreadable=skip_unreadable,
         pixel_max=pixel_max,
     )

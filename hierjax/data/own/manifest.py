@@ -1,5 +1,6 @@
-"""The user's own data as a table: a row an example, with its file or its features."""
+"""The user's own data as a table: a row an example, a file, a text or features."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from hierjax.data.own.labelled_rows import make_dataset
 from hierjax.data.own.npz import check_rows, tell_unused
 from hierjax.data.reading.archives import read_arrays
 from hierjax.data.reading.feature_arrays import as_features
-from hierjax.data.reading.media import is_media, read_files
+from hierjax.data.reading.media import DEFAULT_SIZE, is_media, read_files
+from hierjax.data.reading.texts import fit_texts, tell_unknown, text_names
 from hierjax.errors import MissingDataError, UserError, notice
 from hierjax.hierarchy import Hierarchy
 from hierjax.names import find_separator, split_paths
@@ -21,6 +23,7 @@ from hierjax.text_files import Table, read_table
 from hierjax.tree_readers import find_column, find_levels
 
 _FILE = ("file", "filename", "file_name", "filepath", "file_path", "image")
+_TEXT = ("text",)
 _PATH = ("path", "hierarchy")
 _SPLIT = ("split",)
 _GROUPS = ("group", "groups")
@@ -30,7 +33,9 @@ class _Columns(NamedTuple):
     """What the columns of a table are; none of them is two things.
 
     Attributes:
-      file: Of images or recordings, None where features are beside the table.
+      file: Of images or recordings, None where there are none.
+      text: Of texts, None where there are none; without either, features are beside
+        the table.
       split: Of splits, if any.
       groups: Of groups, if any.
       path: Of label paths, None where there is a column a level.
@@ -38,6 +43,7 @@ class _Columns(NamedTuple):
     """
 
     file: str | None
+    text: str | None
     split: str | None
     groups: str | None
     path: str | None
@@ -50,6 +56,7 @@ def load(
     label_fields: Sequence[str] = (),
     image_size: int = 0,
     *,
+    default_size: int = DEFAULT_SIZE,
     missing_as_names: bool = False,
     skip_unreadable: bool = False,
     pixel_max: int = 0,
@@ -58,9 +65,11 @@ def load(
 
     Columns, whatever their capitals:
       file, filename, filepath or image: image or recording, relative to the table or a
-        whole path; backslashes of Windows are read where such a file is there. Without
-        this column, row i has the features of row i in the ``.npz`` beside the table:
-        the one of the same name, or the only one there is.
+        whole path; backslashes of Windows are read where such a file is there.
+      text: the example itself, which becomes a vector by an encoding that is fitted on
+        the training rows (`reading.texts.fit_texts`). Without files and texts, row i
+        has the features of row i in the ``.npz`` beside the table: the one of the same
+        name, or the only one there is.
       path or hierarchy: the label path, coarsest name first, separated as
         `names.split_paths` says; or where all cells end as images and recordings do and
         there is no column of files, those. Without label paths, every column that is
@@ -81,20 +90,33 @@ def load(
       label_fields: The columns that are levels, coarsest first, in place of all; they
         are nothing else, whatever they are called.
       image_size: See `reading.media.read_files`.
+      default_size: See `reading.media.read_files`.
       missing_as_names: See `labelled_rows.make_dataset`.
       skip_unreadable: See `reading.media.read_files`.
       pixel_max: See `reading.media.read_files`.
 
     Raises:
-      UserError: The table, a column, a file or the features are missing or damaged; a
-        label is known below an unknown one; see also `make_dataset`.
+      UserError: The table, a column, a file or the features are missing or damaged;
+        there are both files and texts, or no training text holds anything; a label is
+        known below an unknown one; see also `make_dataset`.
     """
     path = pathlib.Path(path)
     table = _read(path)
     columns = _find_columns(path, table, tuple(label_fields))
     labels = _labels(path, table, columns)
     extra, kept, row_names = {}, np.arange(len(table)), None
-    if columns.file is None:
+    unit_name = "row" if columns.file is None else "file"
+    if columns.text is not None:
+        texts = [row[columns.text] for row in table]
+        row_names, unit_name = text_names(texts), "text"
+        if path.with_suffix(".npz").is_file():
+            notice(
+                f"{path}: the features are made of column {columns.text!r}, not taken "
+                f"from {path.with_suffix('.npz').name}"
+            )
+        # Their vectors are fitted on the training rows, which are yet to be drawn.
+        features = np.zeros((len(texts), 1), np.float32)
+    elif columns.file is None:
         extra = _features_beside(path, table)
         features = extra["features"]
     else:
@@ -103,6 +125,7 @@ def load(
             str(path),
             _files(path, row_names),
             image_size,
+            default_size=default_size,
             skip_unreadable=skip_unreadable,
             pixel_max=pixel_max,
         )
@@ -118,7 +141,7 @@ def load(
         return [table[i][column] for i in kept]
 
     try:
-        return make_dataset(
+        dataset = make_dataset(
             str(path),
             features,
             labels,
@@ -128,11 +151,39 @@ def load(
             groups=of_rows(columns.groups, "groups"),
             sizes=extra.get("sizes"),
             row_names=row_names and [row_names[i] for i in kept],
-            unit_name="row" if row_names is None else "file",
+            unit_name=unit_name,
             missing_as_names=missing_as_names,
         )
     except UserError as error:
         raise UserError(f"{error}; rows count from 0 below the header") from None
+    return dataset if columns.text is None else _encoded(dataset, texts)
+
+
+def _encoded(dataset: Dataset, texts: list[str]) -> Dataset:
+    """The data set with the vectors of its texts."""
+    try:
+        encoding = fit_texts([texts[row] for row in dataset.rows("train")])
+    except UserError as error:
+        raise UserError(f"{dataset.name}: {error}") from None
+    vectors = encoding(texts)
+    tell_unknown(dataset.name, vectors)
+    return dataclasses.replace(dataset, features=vectors, feature_maps=(encoding,))
+
+
+def read_texts(path: pathlib.Path) -> list[str]:
+    """Returns the texts of a table's column ``text``, whatever its other columns.
+
+    Raises:
+      UserError: There is no such table or column.
+    """
+    table = _read(path)
+    column = find_column(table[0], _TEXT)
+    if column is None:
+        raise UserError(
+            f"{path}: no column 'text', there are {', '.join(table[0])}; the model "
+            "takes texts"
+        )
+    return [row[column] for row in table]
 
 
 def read_unlabelled(
@@ -149,6 +200,12 @@ def read_unlabelled(
     """
     table = _read(path)
     column = _file_column(table, table[0])
+    if column is None and not path.with_suffix(".npz").is_file():
+        if find_column(table[0], _TEXT) is not None:
+            raise UserError(
+                f"{path}: has texts, which the model does not take; give files in a "
+                f"column 'file', or features in {path.with_suffix('.npz').name}"
+            )
     if column is None:
         return _features_beside(path, table)
     cells = [row[column] for row in table]
@@ -200,14 +257,20 @@ def _find_columns(
             f"{', '.join(table[0])}"
         )
     free = [column for column in table[0] if column not in fields]
-    file = _file_column(table, free)
+    file, text = _file_column(table, free), find_column(free, _TEXT)
+    if file is not None and text is not None:
+        raise UserError(
+            f"{path}: has files in column {file!r} and texts in column {text!r}; drop "
+            f"{text!r} to learn from the files or {file!r} to learn from the texts, or "
+            "name the one that is a label among --label_fields"
+        )
     split, groups = (find_column(free, names) for names in (_SPLIT, _GROUPS))
     if fields:
-        return _Columns(file, split, groups, None, fields)
+        return _Columns(file, text, split, groups, None, fields)
     in_paths = find_column([column for column in free if column != file], _PATH)
     if in_paths is not None:
-        return _Columns(file, split, groups, in_paths, ())
-    left = [column for column in free if column not in (file, split, groups)]
+        return _Columns(file, text, split, groups, in_paths, ())
+    left = [column for column in free if column not in (file, text, split, groups)]
     levels = tuple(find_levels(left))
     if not levels:
         raise UserError(
@@ -220,14 +283,14 @@ def _find_columns(
             f"{path}: column {levels[0]} is read as paths, {mark} between levels; "
             f"--label_fields={levels[0]} takes its cells whole"
         )
-        return _Columns(file, split, groups, levels[0], ())
+        return _Columns(file, text, split, groups, levels[0], ())
     passed = [column for column in left if column and column not in levels]
     notice(
         f"{path}: levels are the columns {', '.join(levels)}, coarsest first"
         + (f", and not {', '.join(passed)}" if passed else "")
         + "; choose others with --label_fields"
     )
-    return _Columns(file, split, groups, None, levels)
+    return _Columns(file, text, split, groups, None, levels)
 
 
 def _labels(
@@ -264,9 +327,10 @@ def _features_beside(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
         archives = sorted(path.parent.glob("*.npz"))
         if len(archives) != 1:
             raise MissingDataError(
-                f"{path}: has no column 'file' (found {', '.join(table[0])}), and the "
-                f"folder has no {archive.name} and {len(archives)} other .npz; add "
-                f"the column, or write the features to {archive.name}"
+                f"{path}: has no column 'file' or 'text' (found "
+                f"{', '.join(table[0])}), and the folder has no {archive.name} and "
+                f"{len(archives)} other .npz; add a column, or write the features to "
+                f"{archive.name}"
             )
         archive = archives[0]
     arrays = read_arrays(archive)
@@ -296,7 +360,7 @@ LOADERS = {
     "csv": Loader(
         load,
         "data_path",
-        "the table of examples, with a column 'file' and label columns",
+        "the table of examples, with a column 'file' or 'text' and label columns",
         options=OPTIONS,
     )
 }

@@ -33,6 +33,7 @@ def load(
     label_fields: Sequence[str] = (),
     image_size: int = 0,
     *,
+    default_size: int = DEFAULT_SIZE,
     missing_as_names: bool = False,
     pixel_max: int = 0,
 ) -> Dataset:
@@ -54,6 +55,7 @@ def load(
         (empty: unknown). Without any, the only class label.
       image_size: Side of images, or mel bands; 0 takes the images' own side where all
         are squares of the same, else as `reading.media.read_files`.
+      default_size: See `reading.media.read_files`.
       missing_as_names: See `labelled_rows.make_dataset`.
       pixel_max: See `reading.media.read_files`.
 
@@ -82,7 +84,7 @@ def load(
         examples, sizes = read_examples(
             builder, splits, source if _is(features[source], "Image") else ""
         )
-        read = _reader(features[source], image_size, pixel_max)
+        read = _reader(features[source], image_size, default_size, pixel_max)
         return {
             "features": read([example[source] for example in examples]),
             "split": np.repeat(splits, sizes),
@@ -98,7 +100,8 @@ def load(
     else:
         arrays = cache.remember(
             f"tfds-{name.replace('/', '-')}",
-            f"version 3, size {image_size}, white {pixel_max} {source} {fields} "
+            f"version 3, size {image_size}, or {default_size}, white {pixel_max} "
+            f"{source} {fields} "
             f"{fingerprint(folder)}",
             keys,
             make,
@@ -196,10 +199,12 @@ def _splits(where: str, there: list[str]) -> list[str]:
 
 
 def _reader(
-    feature: object, image_size: int, pixel_max: int
+    feature: object, image_size: int, default_size: int, pixel_max: int
 ) -> Callable[[list], np.ndarray]:
     if _is(feature, "Image"):
-        return lambda files: _read_images(files, feature.shape, image_size, pixel_max)
+        return lambda files: _read_images(
+            files, feature.shape, image_size, default_size, pixel_max
+        )
     if _is(feature, "Audio"):
         rate = feature.sample_rate or 16_000
         scale = 1.0
@@ -226,7 +231,11 @@ def _reader(
 
 
 def _read_images(
-    files: list[bytes], shape: tuple, image_size: int, pixel_max: int
+    files: list[bytes],
+    shape: tuple,
+    image_size: int,
+    default_size: int,
+    pixel_max: int,
 ) -> np.ndarray:
     height, width, _ = shape
     facts = [
@@ -236,7 +245,7 @@ def _read_images(
     side = image_size
     if not side and height is not None and height == width:
         side = height
-    side = side or default_side(fact.shorter_side for fact in facts)
+    side = side or default_side((fact.shorter_side for fact in facts), default_size)
     white = pixel_max or full_scale(fact.largest for fact in facts)
     return stack_images(
         read_image(io.BytesIO(file), side, f"example {number}", white)

@@ -13,9 +13,38 @@ from hierjax.data.reading.feature_arrays import as_features
 from hierjax.data.reading.image import is_image
 from hierjax.data.reading.media import is_media, read_files
 from hierjax.errors import UserError
+from hierjax.names import clean
+from hierjax.text_files import read_text
 
 # Luma of ITU-R BT.601, as Pillow's conversion to grey.
 _LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def are_texts(path: pathlib.Path) -> bool:
+    """Whether the name is that of a table or of a list of texts."""
+    return path.suffix.lower() in (".csv", ".tsv", ".txt")
+
+
+def read_texts(path: pathlib.Path) -> list[str]:
+    """Reads texts, whatever their labels.
+
+    Args:
+      path: A table with a column ``text``, or a ``.txt`` with a text a line, empty ones
+        included.
+
+    Raises:
+      UserError: There is no such file or column, or it is no text.
+    """
+    if path.suffix.lower() != ".txt":
+        return manifest.read_texts(path)
+    try:
+        text = read_text(path)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not text:
+        raise UserError(f"{path}: no texts in it")
+    lines = text.removesuffix("\n").split("\n")
+    return [clean(line) for line in lines]
 
 
 def read_unlabelled(

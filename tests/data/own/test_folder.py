@@ -224,6 +224,21 @@ def test_many_files_are_decoded_once(tmp_path, monkeypatch):
     assert changed.features[row, 0, 0, 0] == 0
 
 
+def test_a_default_size_is_a_limit_and_a_size_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(media, "_WORTH_KEEPING", 20)
+    root = zoo(tmp_path / "zoo")  # Of 12 x 10 pixels.
+    for given, side in (
+        ({"image_size": 64}, 64),
+        ({}, 10),
+        ({"default_size": 64}, 10),
+        ({"default_size": 10}, 10),
+        ({"default_size": 9}, 9),
+        ({"default_size": 9, "image_size": 11}, 11),
+    ):
+        assert folder.load(root, **given).features.shape[1:] == (side, side, 3), given
+
+
 def test_what_an_archive_of_macos_leaves_and_pipes_are_no_examples(tmp_path):
     root = zoo(tmp_path / "zoo")
     expected = folder.load(root)

@@ -140,7 +140,10 @@ def test_names_in_a_tree(tmp_path):
         ("file,a\n,b\n", r"row 0 names the file ''"),
         ("file,a\nm.csv,b\n", r"names 'm.csv', which is neither an image"),
         ("file\nim/0.png\n", r"no labels; add a column 'path'"),
-        ("a\nb\nc\n", r"has no column 'file' \(found a\), .* 0 other .npz; add"),
+        (
+            "a\nb\nc\n",
+            r"has no column 'file' or 'text' \(found a\), .* 0 other .npz; add",
+        ),
         ("file,a,b\nim/0.png,,c\n", r"m.csv: row 0 has the label 'c' at level 1.*head"),
         ("file,a,split\nim/0.png,b,dev2\n", r"row 0 has the split 'dev2'.*header"),
         ("file,a\nim/0.png,b\n", "too few to split 60/20/20; say which"),
