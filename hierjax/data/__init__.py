@@ -3,6 +3,7 @@
 from hierjax.data import transforms
 from hierjax.data.augmentation import AUGMENTATIONS
 from hierjax.data.dataset import Dataset
+from hierjax.data.encoded import add_views, encode_images
 from hierjax.data.own import folder, manifest, npz, tfds_sets
 from hierjax.data.own.tree_files import read_hierarchy
 from hierjax.data.registry import LOADERS, find_loader, load
@@ -21,6 +22,7 @@ from hierjax.data.sets import (
     hierarchical_mnist,
     image_sets,
     modelnet40,
+    omniglot,
     psb,
     tut2016,
 )
@@ -34,8 +36,10 @@ __all__ = [
     "Sampler",
     "TupleSampler",
     "UniformSampler",
+    "add_views",
     "cifar100",
     "digits",
+    "encode_images",
     "find_loader",
     "folder",
     "gm_notes",
@@ -46,6 +50,7 @@ __all__ = [
     "manifest",
     "modelnet40",
     "npz",
+    "omniglot",
     "tfds_sets",
     "psb",
     "read_hierarchy",

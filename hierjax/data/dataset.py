@@ -5,11 +5,14 @@ import hashlib
 
 import numpy as np
 
-from hierjax.data.feature_maps import FeatureMap
+from hierjax.data.feature_maps import FeatureMap, ImageEncoding
+from hierjax.data.reading.texts import TextEncoding
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
 SPLITS = ("train", "validation", "test")
+UNSEEN = "unseen"
+"""Split of queries of which training has seen no class, measured beside the test."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +26,8 @@ class Dataset:
         and become float32.
       labels: ``[N, L]`` true node ids, coarsest first; -1 is unknown, a suffix.
       hierarchy: The label tree.
-      splits: Row indices of 'train', 'validation' and 'test'; the last two may be
+      splits: Row indices of 'train', 'validation', 'test' and 'unseen', further
+        queries of classes whose labels training does not see; all but the first may be
         missing. No row is in two splits; rows in no split are unused.
       units: ``[N]`` id of the unit to resample in a bootstrap (a recording place, an
         instrument); None makes every row its own unit.
@@ -34,7 +38,11 @@ class Dataset:
       row_names: ``[N]`` strings, what to call each row, such as its file; None where
         rows have only numbers.
       feature_maps: What made the features from the data as they were read, first to
-        last; a trained model does the same to new data.
+        last; a trained model does the same to new data. What makes vectors of images
+        or texts comes before all others.
+      views: ``[N, K, F]`` float16, K changed copies of every training row's features
+        ``[F]``, of which a training step draws; None: it takes the features. What
+        other rows have there is never looked at.
 
     Example:
       >>> import numpy as np
@@ -63,7 +71,8 @@ class Dataset:
     train_labels: np.ndarray | None = None
     sizes: np.ndarray | None = None
     row_names: np.ndarray | None = None
-    feature_maps: tuple[FeatureMap, ...] = ()
+    feature_maps: tuple[FeatureMap | ImageEncoding | TextEncoding, ...] = ()
+    views: np.ndarray | None = None
 
     def __post_init__(self):
         """Brings the arrays to their types and checks all of them.
@@ -109,6 +118,8 @@ class Dataset:
                     f"{self.name}: {what} must have shape {shape} to fit the features "
                     f"and the tree, got {array.shape}"
                 )
+        if self.views is not None:
+            self._check_views(features)
         if features.dtype != np.uint8:
             self._check_finite(features)
         if sizes is not None:
@@ -150,6 +161,14 @@ class Dataset:
         if self.sizes is None:
             return self.features
         return {"image": self.features, "size": self.sizes}
+
+    @property
+    def training_inputs(self) -> np.ndarray | dict[str, np.ndarray]:
+        """What a training step takes its rows from: `inputs`, with ``views`` if any."""
+        if self.views is None:
+            return self.inputs
+        inputs = {"image": self.features} if self.sizes is None else self.inputs
+        return inputs | {"views": self.views}
 
     def float_features(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Returns features as float32 ``[n, ...]``, bytes scaled to 0..1.
@@ -196,6 +215,18 @@ class Dataset:
                 "32 bits"
             )
         return array.astype(np.int32, copy=False)
+
+    def _check_views(self, features: np.ndarray) -> None:
+        """Looked through where they are made; there are many."""
+        shape, wanted = self.views.shape, (len(features), "K", *features.shape[1:])
+        if len(shape) != len(wanted) or (shape[0], *shape[2:]) != (
+            wanted[0],
+            *wanted[2:],
+        ):
+            raise UserError(
+                f"{self.name}: views must have shape {wanted} to fit the features, got "
+                f"{shape}"
+            )
 
     def _check_finite(self, features: np.ndarray) -> None:
         finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
@@ -249,10 +280,10 @@ class Dataset:
                 )
 
     def _check_splits(self, splits: dict[str, np.ndarray], size: int) -> None:
-        if "train" not in splits or not set(splits) <= set(SPLITS):
+        if "train" not in splits or not set(splits) <= {*SPLITS, UNSEEN}:
             raise UserError(
-                f"{self.name}: splits must be 'train' and, if wanted, 'validation' and "
-                f"'test', got {sorted(splits)}"
+                f"{self.name}: splits must be 'train' and, if wanted, 'validation', "
+                f"'test' and 'unseen', got {sorted(splits)}"
             )
         owner = np.full(size, "", "<U10")
         for split, rows in splits.items():

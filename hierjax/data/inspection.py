@@ -62,7 +62,7 @@ class Inspection:
       duplicates_within: Groups of rows with equal features in one split.
       contradictions: Groups of rows with equal features and labels that differ at a
         level known of both.
-      single_classes: Classes with one row.
+      single_classes: Paths of the classes with one row; so of the next three.
       empty_classes: Classes without any row.
       unseen_classes: Classes with rows, but none for training.
       untested_classes: Classes with rows for training, but none in the test split, or
@@ -148,8 +148,8 @@ def inspect(dataset: Dataset) -> Inspection:
 
 
 def _names(dataset: Dataset, chosen: np.ndarray) -> tuple[str, ...]:
-    names = dataset.hierarchy.class_names
-    return tuple(names[c] for c in np.flatnonzero(chosen))
+    paths = dataset.hierarchy.paths
+    return tuple("/".join(paths[c]) for c in np.flatnonzero(chosen))
 
 
 def _rows_of_class(dataset: Dataset, rows: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib
+import inspect
 import pathlib
 import pkgutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from hierjax.data.dataset import Dataset
 from hierjax.data.loader import Loader
 from hierjax.data.own import tfds_sets
 from hierjax.data.own.tree_files import read_hierarchy
+from hierjax.data.reading.media import DEFAULT_SIZE
 from hierjax.edges import ParentRule
 from hierjax.errors import MissingDataError, UserError
 from hierjax.tree_readers import EdgeOrder
@@ -65,6 +67,7 @@ def load(
     edge_order: EdgeOrder | None = None,
     label_fields: Sequence[str] = (),
     image_size: int = 0,
+    default_size: int = DEFAULT_SIZE,
     missing_as_names: bool = False,
     skip_unreadable: bool = False,
     pixel_max: int = 0,
@@ -77,7 +80,8 @@ def load(
     Args:
       name: One of `LOADERS`: 'cifar100', 'csv', 'digits', 'folder', 'gm_notes',
         'hierarchical_digits', 'hierarchical_mnist', 'meso_z', 'micro_l', 'micro_s',
-        'modelnet40', 'nabirds', 'npz', 'psb', 'tut2016'; or 'tfds:<name>'.
+        'modelnet40', 'nabirds', 'npz', 'omniglot', 'psb', 'tut2016'; or
+        'tfds:<name>'.
       data_dir: Folder of downloaded data ('modelnet40', 'psb', 'tut2016'), or the
         folder of TFDS ('cifar100', 'hierarchical_mnist', 'meso_z', 'micro_l',
         'micro_s', 'nabirds', 'tfds:...').
@@ -90,8 +94,10 @@ def load(
         'child_parent'; None takes the header's word, or parent first.
       label_fields: Columns or features that are the labels, coarsest first ('csv',
         'tfds:...').
-      image_size: Side of images or number of mel bands ('csv', 'folder', 'tfds:...');
-        0 lets the data decide.
+      image_size: Side of images or number of mel bands ('csv', 'folder', 'omniglot',
+        'tfds:...'); 0 lets the data decide.
+      default_size: Side of images that are not smaller, where ``image_size`` is 0; of
+        no effect on other data.
       missing_as_names: Whether the words for a missing value (NA, nan, None, ...) are
         names of labels ('csv', 'folder', 'npz', 'tfds:...').
       skip_unreadable: Whether files that cannot be read are left out ('csv',
@@ -99,9 +105,9 @@ def load(
       pixel_max: What is white in images of more than 8 bits a pixel ('csv', 'folder',
         'tfds:...'); 0 takes the range that the files use.
       protocol: Which variant of the data or of their split ('cifar100', 'gm_notes',
-        'hierarchical_digits', 'hierarchical_mnist', 'modelnet40', 'psb', 'tut2016');
-        None takes the loader's default.
-      fold: Number of the fold, from 0 ('gm_notes', 'tut2016').
+        'hierarchical_digits', 'hierarchical_mnist', 'modelnet40', 'omniglot', 'psb',
+        'tut2016'); None takes the loader's default.
+      fold: Number of the fold, from 0 ('gm_notes', 'omniglot', 'tut2016').
       seed: Draws the split where the published one is random ('cifar100', 'meso_z',
         'micro_l', 'micro_s', 'nabirds'); the others do not look at it.
 
@@ -157,6 +163,9 @@ def load(
                 f"data set {name!r} {_HAS_OWN[key]}, got {key} {_shown(value)}; only "
                 f"{', '.join(takers)} take one"
             )
+    # Of sets with an image_size those that are read from files.
+    if "default_size" in inspect.signature(loader.load).parameters:
+        options["default_size"] = default_size
     place = [given[loader.place]] if loader.place else []
     return loader.load(*place, **options)
 

@@ -18,7 +18,8 @@ from hierjax.hierarchy import UNKNOWN
 def standardize(dataset: Dataset) -> Dataset:
     """Brings every feature to mean 0 and standard deviation 1 over the training rows.
 
-    A feature that is constant there becomes 0 in every row.
+    A feature that is constant there becomes 0 in every row. Where there are views, they
+    are what counts: a feature may hardly change but in them.
 
     Example:
       >>> from hierjax.data import gm_notes
@@ -28,17 +29,63 @@ def standardize(dataset: Dataset) -> Dataset:
       >>> bool(np.allclose(train.mean(axis=0), 0, atol=1e-5))
       True
     """
+    train = dataset.rows("train")
+    if dataset.views is None:
+        mean, scale = _moments(dataset.float_features(train))
+    else:
+        views = dataset.views[train].reshape(-1, dataset.views.shape[-1])
+        # By columns: all of them in float64 may be larger than the memory.
+        columns = range(0, views.shape[1], _COLUMNS)
+        parts = [_moments(views[:, i : i + _COLUMNS]) for i in columns]
+        mean, scale = map(np.concatenate, zip(*parts, strict=True))
+    return _mapped(dataset, FeatureMap(mean, scale=scale))
+
+
+_COLUMNS = 128
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over rows, infinite where a feature is constant."""
+    values = values.astype(np.float64)
+    constant = values.max(axis=0) == values.min(axis=0)
+    return values.mean(axis=0), np.where(constant, np.inf, values.std(axis=0))
+
+
+def center(dataset: Dataset) -> Dataset:
+    """Brings the training rows to mean 0 and all features to one common scale.
+
+    Unlike `standardize` it keeps the proportions of distances, and so the neighbours
+    by Euclidean distance. The scale is the root mean square of all centred features,
+    1 where they are constant.
+
+    Example:
+      >>> from hierjax.data import gm_notes
+      >>> changed = center(gm_notes.load())
+      >>> train = changed.features[changed.rows("train")]
+      >>> bool(np.isclose(train.mean(), 0, atol=1e-5) and np.isclose(train.std(), 1))
+      True
+    """
     train = dataset.float_features(dataset.rows("train")).astype(np.float64)
-    constant = train.max(axis=0) == train.min(axis=0)
-    scale = np.where(constant, np.inf, train.std(axis=0))
-    return _mapped(dataset, FeatureMap(train.mean(axis=0), scale=scale))
+    offset = train.mean(axis=0)
+    scale = np.sqrt(np.mean((train - offset) ** 2)) or 1.0
+    return _mapped(dataset, FeatureMap(offset, scale=np.full(offset.shape, scale)))
 
 
 def _mapped(dataset: Dataset, feature_map: FeatureMap) -> Dataset:
-    """Maps all rows, and remembers how."""
+    """Maps all rows and their views, and remembers how."""
+    views = dataset.views
+    if views is not None:
+        train = dataset.rows("train")
+        # Row by row: together they may be larger than the memory.
+        first = feature_map(views[train[0]])
+        mapped = np.zeros((len(views), *first.shape), np.float16)
+        for row in train:
+            mapped[row] = feature_map(views[row])
+        views = mapped
     return dataclasses.replace(
         dataset,
         features=feature_map(dataset.float_features()),
+        views=views,
         feature_maps=(*dataset.feature_maps, feature_map),
     )
 
@@ -95,7 +142,7 @@ def keep_train(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 
 def keep_evaluated(dataset: Dataset, count: int) -> Dataset:
-    """Keeps at most so many rows of the validation and of the test split each.
+    """Keeps at most so many rows of every split but that of training.
 
     The same rows for every run, drawn at random, so that runs stay comparable query by
     query.
@@ -289,7 +336,7 @@ def pca(dataset: Dataset, dims: int) -> Dataset:
 
 
 def add_noise(dataset: Dataset, ratio: float, seed: int) -> Dataset:
-    """Adds Gaussian noise to every row of every split.
+    """Adds Gaussian noise to every row of every split; views stay as they are.
 
     Args:
       dataset: What to change.

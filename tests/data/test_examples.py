@@ -10,7 +10,7 @@ from tests import doctests
     ("module", "without"),
     [
         ("dataset", ()),
-        ("feature_maps", ()),
+        ("feature_maps", ("FrozenEncoder", "ImageEncoding")),
         ("samplers", ()),
         ("transforms", ()),
         ("registry", ()),
@@ -18,6 +18,7 @@ from tests import doctests
         ("inspection", ("Level", "Node", "Inspection")),
         ("sets.digits", ()),
         ("sets.gm_notes", ()),
+        ("sets.omniglot", ()),
         ("sets.unit_points", ()),
     ],
 )

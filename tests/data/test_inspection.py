@@ -64,8 +64,11 @@ def test_unknown_levels():
         "oak": (0, 0),
     }
     assert [level.num_unknown for level in found.levels] == [1, 2, 4]
-    assert found.empty_classes == ("wren", "oak")
-    assert found.single_classes == ("owl", "cod") and found.imbalance == 1
+    assert found.empty_classes == ("animal/bird/wren", "oak")
+    assert (
+        found.single_classes == ("animal/bird/owl", "animal/cod")
+        and found.imbalance == 1
+    )
 
 
 def test_duplicates_within_and_across_splits():
@@ -95,8 +98,10 @@ def test_classes_that_cannot_be_learned_or_measured():
     splits = {"train": range(5), "validation": [5, 6], "test": [7, 8]}
     found = inspect(make([0, 0, 0, 0, 1, 1, 0, 0, 2], splits))
     assert found.imbalance == 6
-    assert found.single_classes == ("cod",) and found.empty_classes == ("oak",)
-    assert found.unseen_classes == ("cod",) and found.untested_classes == ("wren",)
+    assert found.single_classes == ("animal/cod",) and found.empty_classes == ("oak",)
+    assert found.unseen_classes == ("animal/cod",) and found.untested_classes == (
+        "animal/bird/wren",
+    )
     del splits["test"]
     assert inspect(make([0, 0, 0, 0, 1, 1, 0, 0, 2], splits)).untested_classes == ()
 

@@ -51,7 +51,7 @@ def test_protocols_and_folds_go_to_those_that_have_them(monkeypatch):
             taken[name].append(options)
     with_protocols = {name for name in taken if "protocol" in taken[name][0]}
     with_folds = {name for name in taken if taken[name][1].get("fold") == 1}
-    assert with_folds == {"gm_notes", "tut2016"}
+    assert with_folds == {"gm_notes", "omniglot", "tut2016"}
     assert with_protocols == with_folds | {
         "cifar100",
         "hierarchical_digits",

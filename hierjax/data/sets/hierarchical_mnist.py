@@ -28,8 +28,6 @@ from hierjax.data.splitting import split_rows
 from hierjax.errors import UserError
 from hierjax.hierarchy import Hierarchy
 
-_SIZES = (48, 96, 192)
-_MINIATURE = 24
 _SEED = 0
 _CHUNK_BYTES = 2**24
 
@@ -38,6 +36,7 @@ class Geometry(NamedTuple):
     """Where the two digits lie on a square canvas; all numbers are pixels.
 
     Attributes:
+      canvas: Side of the picture.
       digit: Side of the digits as they come.
       padding: Zeros put around them on every side first.
       central: Side of the enlarged central digit, in the middle of the canvas.
@@ -45,6 +44,7 @@ class Geometry(NamedTuple):
       margin: How far a patch may lie from the nearest edge of the canvas.
     """
 
+    canvas: int
     digit: int
     padding: int
     central: int
@@ -52,16 +52,19 @@ class Geometry(NamedTuple):
     margin: int
 
 
+def _of_mnist(canvas: int, central: int, patch: int, margin: int) -> Geometry:
+    return Geometry(canvas, 28, 2, central, patch, margin)
+
+
 GEOMETRIES = {
-    _MINIATURE: Geometry(digit=8, padding=0, central=12, patch=6, margin=0),
+    "digits": Geometry(24, digit=8, padding=0, central=12, patch=6, margin=0),
     **{
-        size: Geometry(
-            digit=28, padding=2, central=size, patch=size // 6, margin=size // 48
-        )
-        for size in _SIZES
+        str(side): _of_mnist(side, side, side // 6, side // 48)
+        for side in (48, 96, 192)
     },
+    **{f"48/{patch}": _of_mnist(48, 32, patch, 1) for patch in (16, 12, 8)},
 }
-"""By side of the canvas."""
+"""By protocol of `load`; 'digits' is that of `load_digits`."""
 
 
 def load(
@@ -71,7 +74,9 @@ def load(
 
     The central digit, MNIST padded to 32 x 32 and enlarged to S x S, is the class; an
     independent MNIST image S/6 pixels wide, at most S/48 from the edge of the canvas,
-    is the category; the brighter pixel wins. See `render` and `corners`. Leaf
+    is the category; the brighter pixel wins. With '48/16', '48/12' and '48/8' the
+    canvas has 48 pixels, the central digit 32 in its middle and the category digit as
+    many as the second number says. See `render` and `corners`. Leaf
     10 * category + class has the path (category, class), so that each digit occurs as
     a class under all ten categories.
 
@@ -85,21 +90,22 @@ def load(
 
     Args:
       data_dir: The folder of TFDS with ``mnist/`` in it.
-      protocol: The side S of the canvas, '48', '96' or '192'; with ',swapped' behind
-        it, the class is the upper level and the category the lower one, of the same
-        images.
+      protocol: The side S of the canvas, '48', '96' or '192', or '48/16', '48/12' or
+        '48/8'; with ',swapped' behind it, the class is the upper level and the category
+        the lower one, of the same images.
       seed: Chooses category digits, their places and the validation split.
 
     Raises:
       UserError: The prepared set is missing or in a format that takes TensorFlow;
         unknown protocol.
     """
-    accepted = [f"{size}{order}" for size in _SIZES for order in ("", ",swapped")]
+    names = [name for name in GEOMETRIES if name != "digits"]
+    accepted = [f"{name}{order}" for name in names for order in ("", ",swapped")]
     if protocol not in accepted:
         raise UserError(
             f"hierarchical_mnist: protocol must be one of {accepted}, got {protocol!r}"
         )
-    size, _, order = protocol.partition(",")
+    geometry, _, order = protocol.partition(",")
     command = (
         "pip install 'hierjax[prepare]' and then python -m hierjax.data.prepare mnist "
         f"--data_dir={data_dir}"
@@ -107,7 +113,7 @@ def load(
     folder = find_prepared("mnist", data_dir, command)
     source = folder, command, fingerprint(folder)
     return _dataset(
-        "hierarchical_mnist", _mnist(*source, int(size), seed), order == "swapped"
+        "hierarchical_mnist", _mnist(*source, geometry, seed), order == "swapped"
     )
 
 
@@ -134,17 +140,17 @@ def load_digits(protocol: str = "", *, seed: int = _SEED) -> Dataset:
     return _dataset("hierarchical_digits", _digits(seed), protocol == "swapped")
 
 
-def corners(size: int) -> np.ndarray:
+def corners(name: str) -> np.ndarray:
     """Returns all places of the category digit, int ``[K, 2]``, row by row.
 
     Each is the (row, column) of the upper left pixel of a patch that lies at most
     `Geometry.margin` pixels from an edge of the canvas.
 
     Args:
-      size: Side of the canvas, one of `GEOMETRIES`.
+      name: One of `GEOMETRIES`.
     """
-    geometry = GEOMETRIES[size]
-    last = size - geometry.patch
+    geometry = GEOMETRIES[name]
+    last = geometry.canvas - geometry.patch
     places = np.arange(last + 1)
     near = (places <= geometry.margin) | (places >= last - geometry.margin)
     return np.argwhere(near[:, None] | near[None, :])
@@ -162,7 +168,7 @@ def draw(count: int, seed: int) -> np.ndarray:
 
 
 def render(
-    central: np.ndarray, category: np.ndarray, corners: np.ndarray, size: int
+    central: np.ndarray, category: np.ndarray, corners: np.ndarray, name: str
 ) -> np.ndarray:
     """Draws images of two digits.
 
@@ -176,20 +182,21 @@ def render(
       category: ``[n, h, h]`` uint8.
       corners: ``[n, 2]`` int, row and column of the upper left pixel of the category
         digit.
-      size: Side of the canvas, one of `GEOMETRIES`; 24 takes scikit-learn's digits,
-        the others MNIST's.
+      name: One of `GEOMETRIES`; 'digits' takes scikit-learn's digits, the others
+        MNIST's.
 
     Returns:
-      ``[n, size, size]`` uint8.
+      ``[n, canvas, canvas]`` uint8.
     """
-    geometry = GEOMETRIES[size]
+    geometry = GEOMETRIES[name]
+    size = geometry.canvas
     offset = (size - geometry.central) // 2
     middle = slice(offset, offset + geometry.central)
     patch = np.arange(geometry.patch)
     rows = (corners[:, :1] + patch)[:, :, None]
     columns = (corners[:, 1:] + patch)[:, None, :]
     images = np.zeros((len(central), size, size), np.uint8)
-    # The largest numbers in between are float32 of this size.
+    # The largest numbers in between are mostly float32 of this size.
     step = max(1, _CHUNK_BYTES // (4 * size**2))
     for start in range(0, len(images), step):
         chunk = slice(start, start + step)
@@ -207,12 +214,12 @@ def _resize(images: np.ndarray, padding: int, side: int) -> np.ndarray:
     """Pads bytes ``[n, h, h]`` with zeros and resizes them to ``[n, side, side]``."""
     weights, total = _weights(images.shape[-1], padding, side)
     length = images.shape[-1]
-    resized = images.astype(np.float32)
+    resized = images.astype(weights.dtype)
     for _ in range(2):
         # As one matrix: BLAS is far slower at as many small products.
         columns = np.swapaxes(resized, 1, 2).reshape(-1, length)
         resized = (columns @ weights.T).reshape(len(images), -1, side)
-    resized /= np.float32(total**2)
+    resized /= weights.dtype.type(total**2)
     return np.rint(resized, out=resized).astype(np.uint8)
 
 
@@ -220,7 +227,7 @@ def _resize(images: np.ndarray, padding: int, side: int) -> np.ndarray:
 def _weights(length: int, padding: int, side: int) -> tuple[np.ndarray, int]:
     """Resizing as integer weights ``[side, length]`` and what to divide by.
 
-    The weights are small enough for float32 to hold all sums exactly, in any order.
+    They are of the type that holds all sums exactly, in any order.
     """
     padded = length + 2 * padding
     # Distances of pixel centres, in units in which all of them are integers.
@@ -234,8 +241,8 @@ def _weights(length: int, padding: int, side: int) -> tuple[np.ndarray, int]:
     weights, sums = weights // common[:, None], sums // common
     total = int(np.lcm.reduce(sums[weights.any(axis=1)]))
     weights = weights * total // sums[:, None]
-    assert 255 * total**2 <= 2**24
-    return weights.astype(np.float32), total
+    exact = np.float32 if 255 * total**2 <= 2**24 else np.float64
+    return weights.astype(exact), total
 
 
 class _Drawn(NamedTuple):
@@ -251,7 +258,7 @@ def _compose(
     images: np.ndarray,
     digit: np.ndarray,
     splits: dict[str, np.ndarray],
-    size: int,
+    name: str,
     seed: int,
 ) -> _Drawn:
     """Gives every image a category digit from its own split."""
@@ -259,9 +266,9 @@ def _compose(
     partner = np.empty(len(images), np.intp)
     for rows in splits.values():
         partner[rows] = rows[(chance[rows, 0] * len(rows)).astype(np.intp)]
-    places = corners(size)
+    places = corners(name)
     place = places[(chance[:, 1] * len(places)).astype(np.intp)]
-    drawn = render(images, images[partner], place, size)
+    drawn = render(images, images[partner], place, name)
     drawn.flags.writeable = False
     return _Drawn(drawn, digit[partner], digit, splits)
 
@@ -269,7 +276,7 @@ def _compose(
 # 192 x 192 takes 2.6 GB: only the last one is kept. A changed source is another key.
 @functools.lru_cache(maxsize=1)
 def _mnist(
-    folder: pathlib.Path, command: str, source: str, size: int, seed: int
+    folder: pathlib.Path, command: str, source: str, name: str, seed: int
 ) -> _Drawn:
     images, digit, num_train = _decode(folder, command, source)
     order = np.random.default_rng(seed).permutation(num_train)
@@ -280,7 +287,7 @@ def _mnist(
         "validation": np.sort(order[cut:]),
         "test": np.arange(num_train, len(images)),
     }
-    return _compose(images, digit, splits, size, seed)
+    return _compose(images, digit, splits, name, seed)
 
 
 @functools.lru_cache(maxsize=1)
@@ -289,7 +296,7 @@ def _decode(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Images ``[N, 28, 28]``, digits ``[N]``, and how many are for training."""
     examples, sizes = read_examples(open_prepared(folder, command), ("train", "test"))
-    side = GEOMETRIES[_SIZES[0]].digit
+    side = GEOMETRIES["48"].digit
     pixels = b"".join(
         Image.open(io.BytesIO(example["image"])).tobytes() for example in examples
     )
@@ -305,7 +312,7 @@ def _digits(seed: int) -> _Drawn:
     images, digit = datasets.load_digits(return_X_y=True)
     images = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     splits = split_rows(digit, np.arange(len(digit)))
-    return _compose(images, digit, splits, _MINIATURE, seed)
+    return _compose(images, digit, splits, "digits", seed)
 
 
 def _dataset(name: str, drawn: _Drawn, swapped: bool) -> Dataset:

@@ -12,6 +12,7 @@ from hierjax.data.augmentation import (
     crop_flip_views,
     random_flip,
     random_resized_crop,
+    random_slant,
     resized_crop,
     shift_jitter_noise,
     simclr_views,
@@ -194,3 +195,27 @@ def test_digits_lose_what_leaves_and_gain_black():
 def test_wrong_shapes(name, shape, message):
     with pytest.raises(UserError, match=message):
         AUGMENTATIONS[name](jax.random.key(0), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(12, 9), (12, 9, 3)])
+def test_a_slant_is_a_bilinear_map_of_places(shape):
+    """Reads the map back from pictures of the places themselves."""
+    rows, columns = np.meshgrid(np.arange(24.0), np.arange(16.0), indexing="ij")
+    places = jnp.asarray(np.stack([rows, columns, np.ones_like(rows)], axis=-1))
+    keys = jax.random.split(jax.random.key(0), 200)
+    views = np.asarray(jax.jit(jax.vmap(random_slant, (0, None)))(keys, places))[:, 0]
+    target = np.stack([rows - 11.5, columns - 7.5, np.ones_like(rows)], axis=-1)
+    found = []
+    for view in views:
+        # Where nothing from outside is mixed in.
+        inside = view[..., 2] > 1 - 1e-5
+        fit, *_ = np.linalg.lstsq(target[inside], view[inside][:, :2], rcond=None)
+        np.testing.assert_allclose(target[inside] @ fit, view[inside][:, :2], atol=1e-3)
+        found.append([*(fit[:2].T - np.eye(2)).ravel(), *(fit[2] - [11.5, 7.5])])
+    most = np.array([0.2, 0.2, 0.2, 0.2, 0.08 * 24, 0.08 * 16])
+    share = np.array(found) / most
+    assert (abs(share) <= 1.001).all() and (abs(share).max(axis=0) > 0.95).all()
+    assert (abs(share.mean(axis=0)) < 0.15).all()
+    assert abs(np.corrcoef(share.T) - np.eye(6)).max() < 0.25
+    view = random_slant(keys[0], jnp.ones(shape))
+    assert view.shape == (1, *shape) and view.min() == 0 and view.max() <= 1 + 1e-6

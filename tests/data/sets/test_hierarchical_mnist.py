@@ -93,17 +93,25 @@ def patches_of(images, category_places, side):
 
 
 @pytest.mark.parametrize(
-    ("size", "digit", "central", "patch"),
-    [(24, 8, 12, 6), (48, 28, 48, 8), (96, 28, 96, 16), (192, 28, 192, 32)],
+    ("name", "size", "digit", "central", "patch"),
+    [
+        ("digits", 24, 8, 12, 6),
+        ("48", 48, 28, 48, 8),
+        ("48/16", 48, 28, 32, 16),
+        ("48/12", 48, 28, 32, 12),
+        ("48/8", 48, 28, 32, 8),
+        ("96", 96, 28, 96, 16),
+        ("192", 192, 28, 192, 32),
+    ],
 )
-def test_render_is_bilinear(size, digit, central, patch):
+def test_render_is_bilinear(name, size, digit, central, patch):
     padding = 2 if digit == 28 else 0
     images = random_images(5, digit)
     nothing = np.zeros_like(images)
     offset = (size - central) // 2
     place = np.array([[0, 1], [2, 0], [size - patch, 3], [0, size - patch], [1, 0]])
 
-    large = hierarchical_mnist.render(images, nothing, place, size)
+    large = hierarchical_mnist.render(images, nothing, place, name)
     assert large.shape == (5, size, size) and large.dtype == np.uint8
     inner = slice(offset, offset + central)
     expected = resized_by_jax(images, padding, central)
@@ -112,13 +120,13 @@ def test_render_is_bilinear(size, digit, central, patch):
     border[inner, inner] = False
     assert not large[:, border].any()
 
-    small = hierarchical_mnist.render(nothing, images, place, size)
+    small = hierarchical_mnist.render(nothing, images, place, name)
     expected = resized_by_jax(images, padding, patch)
     assert abs(patches_of(small, place, patch) - expected).max() <= 0.501
     assert small.sum(dtype=int) == patches_of(small, place, patch).sum(dtype=int)
 
-    both = hierarchical_mnist.render(images, images[::-1], place, size)
-    alone = hierarchical_mnist.render(nothing, images[::-1], place, size)
+    both = hierarchical_mnist.render(images, images[::-1], place, name)
+    alone = hierarchical_mnist.render(nothing, images[::-1], place, name)
     np.testing.assert_array_equal(both, np.maximum(large, alone))
     assert (both != large).any() and (both != alone).any()
 
@@ -130,18 +138,18 @@ def test_resizing_agrees_with_pillow(size, side):
     expected = np.asarray(large.resize((side, side), Image.Resampling.BILINEAR))
     nothing, corner = np.zeros_like(image), np.zeros((1, 2), int)
     pair = (image, nothing) if side == size else (nothing, image)
-    drawn = hierarchical_mnist.render(*pair, corner, size)[0, :side, :side]
+    drawn = hierarchical_mnist.render(*pair, corner, str(size))[0, :side, :side]
     assert abs(drawn - expected).max() <= 0.501
 
 
 def test_render_in_chunks(monkeypatch):
     arguments = random_images(7, 28), random_images(7, 28, seed=1)
-    corners = hierarchical_mnist.corners(48)[::40][:7]
-    at_once = hierarchical_mnist.render(*arguments, corners, 48)
+    corners = hierarchical_mnist.corners("48")[::40][:7]
+    at_once = hierarchical_mnist.render(*arguments, corners, "48")
     monkeypatch.setattr(hierarchical_mnist, "_CHUNK_BYTES", 3 * 4 * 48**2)
-    in_chunks = hierarchical_mnist.render(*arguments, corners, 48)
+    in_chunks = hierarchical_mnist.render(*arguments, corners, "48")
     np.testing.assert_array_equal(in_chunks, at_once)
-    none = hierarchical_mnist.render(*(a[:0] for a in arguments), corners[:0], 48)
+    none = hierarchical_mnist.render(*(a[:0] for a in arguments), corners[:0], "48")
     assert none.shape == (0, 48, 48)
 
 
@@ -154,13 +162,15 @@ def test_corners_are_those_of_the_border():
             for column in range(int(160 * scale) + 1)
             if min(row, column) <= 4 * scale or max(row, column) >= 156 * scale
         ]
-        found = hierarchical_mnist.corners(size)
+        found = hierarchical_mnist.corners(str(size))
         assert [tuple(place) for place in found.tolist()] == expected
         # The box of 20 x 20 pixels, enlarged, stays free.
-        patch = hierarchical_mnist.GEOMETRIES[size].patch
+        patch = hierarchical_mnist.GEOMETRIES[str(size)].patch
         low, high = 36 * scale, 156 * scale
         assert ((found + patch <= low) | (found >= high)).any(axis=1).all()
-    found = hierarchical_mnist.corners(24)
+    found = hierarchical_mnist.corners("48/16")
+    assert ((found <= 1) | (found >= 31)).any(axis=1).all() and found.max() == 32
+    found = hierarchical_mnist.corners("digits")
     assert len(found) == 72 and found.min() == 0 and found.max() == 18
     assert ((found == 0) | (found == 18)).any(axis=1).all()
 
@@ -198,10 +208,10 @@ def test_small_mnist(prepared):
     # of the digit that the label says; the middle is the central digit alone.
     originals = all_originals()
     nothing = np.zeros_like(originals)
-    corners = hierarchical_mnist.corners(48)
+    corners = hierarchical_mnist.corners("48")
     corner = np.zeros((len(originals), 2), int)
-    large = hierarchical_mnist.render(originals, nothing, corner, 48)
-    small = hierarchical_mnist.render(nothing, originals, corner, 48)[:, :8, :8]
+    large = hierarchical_mnist.render(originals, nothing, corner, "48")
+    small = hierarchical_mnist.render(nothing, originals, corner, "48")[:, :8, :8]
     middle = slice(9, 39)
     np.testing.assert_array_equal(
         dataset.features[:, middle, middle], large[:, middle, middle]
