@@ -7,10 +7,12 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import command_line
+from experiments.report.document import as_text
 from experiments.runs import new_data
-from experiments.runs.workdir import read_experiment
+from experiments.runs.workdir import check_same_data, read_experiment
 from experiments.settings.loading import load_data
 from hierjax.errors import UserError
+from hierjax.inference import answers
 
 
 def define_flags() -> None:
@@ -20,7 +22,8 @@ def define_flags() -> None:
         "data_path",
         None,
         "New data: an .npz with features, a .csv that lists files, or a folder of "
-        "files. Default: the data of the run.",
+        "files; of texts a .csv with a column text, or a .txt with a text a line. "
+        "Default: the data of the run.",
     )
     flags.DEFINE_string("out", None, "The .npz to write; default W/embeddings.npz.")
     flags.DEFINE_bool(
@@ -32,6 +35,14 @@ def define_flags() -> None:
         "Confidence in 0..1 that a node needs to be named; below it the answer backs "
         "off to a coarser level.",
     )
+    flags.DEFINE_enum(
+        "decode",
+        answers.BACK_OFF,
+        [answers.BACK_OFF, *answers.DECODERS],
+        "How a row is named: back off to a node that is sure enough, or climb to one "
+        "from the most probable class; the class of the least expected hops, or the "
+        "node of the greatest expected F1.",
+    )
 
 
 def main() -> None:
@@ -42,6 +53,14 @@ def main() -> None:
     out = pathlib.Path(values.out or workdir / "embeddings.npz")
     if out.suffix != ".npz":
         raise UserError(f"--out={out}: the name must end in .npz")
+    if values.data_path and pathlib.Path(values.data_path).resolve() in (
+        out.resolve(),
+        out.with_suffix(".csv").resolve(),
+    ):
+        raise UserError(
+            f"--out={out} and the .csv beside it would replace --data_path="
+            f"{values.data_path}; choose another name"
+        )
     if not 0 <= values.threshold <= 1:
         raise UserError(f"--threshold must be in 0..1, got {values.threshold}")
     if values.data_path:
@@ -54,9 +73,11 @@ def main() -> None:
             pixel_max=read_experiment(workdir).pixel_max if is_run else 0,
         )
     else:
-        rows = new_data.of_dataset(load_data(read_experiment(workdir)), model)
+        dataset = load_data(read_experiment(workdir))
+        check_same_data(workdir, dataset)
+        rows = new_data.of_dataset(dataset, model)
     embeddings = rows.embeddings
-    found = model.classify(embeddings, threshold=values.threshold)
+    found = model.classify(embeddings, threshold=values.threshold, decode=values.decode)
     paths = ["/".join(path) for path in model.hierarchy.decode(found.labels)]
     depth = np.sum(found.labels >= 0, axis=1)
     # The confidence of the node that is named; of the best coarse one where none is.
@@ -78,22 +99,17 @@ def main() -> None:
             table = csv.writer(file)
             table.writerow(["name", "path", "confidence"])
             for name, path, value in zip(rows.names, paths, sure[:, 0], strict=True):
-                table.writerow([_as_text(name), _as_text(path), f"{value:.4f}"])
+                table.writerow([as_text(name), as_text(path), f"{value:.4f}"])
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error.strerror}") from None
     print(f"{len(embeddings)} rows of {embeddings.shape[1]} dimensions in {out}")
-    _print_depths(model, depth, values.threshold)
+    _print_depths(model, depth, values.decode, values.threshold)
     print(
         f"their names, nearest nodes and confidences also in {out.with_suffix('.csv')}"
     )
 
 
-def _as_text(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
-
-
-def _print_depths(model, depth: np.ndarray, threshold: float) -> None:
+def _print_depths(model, depth: np.ndarray, decode: str, threshold: float) -> None:
     """How far down the tree the answers go."""
     if model.scale_split == "train":
         print("no validation split: confidences come from training rows, too high")
@@ -101,7 +117,9 @@ def _print_depths(model, depth: np.ndarray, threshold: float) -> None:
         f"{name} {np.mean(depth > level):.0%}"
         for level, name in enumerate(model.hierarchy.level_names)
     )
-    print(f"named at confidence {threshold:g}: {reached}")
+    reads = decode in (answers.BACK_OFF, "climb")
+    how = f"at confidence {threshold:g}" if reads else f"by {decode}"
+    print(f"named {how}: {reached}")
 
 
 if __name__ == "__main__":

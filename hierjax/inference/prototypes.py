@@ -8,6 +8,9 @@ from hierjax.errors import UserError
 
 _SCALES = (1.0, 1000.0)
 """Range of the scale of cosines, searched on a logarithmic axis."""
+_LEAST = 1e-3
+"""Probability that is never called impossible in the fit."""
+_MAX_FITTED = 1000
 
 
 def node_prototypes(
@@ -21,11 +24,26 @@ def node_prototypes(
 
     Returns:
       float32 ``[P, D]`` unit rows, and int32 ``[P, L]``, the labels of each: whole
-      for a class; -1 below a node whose rows are all of unknown class.
+      for a class; -1 below a node whose rows are all of unknown class. Nodes whose rows
+      cancel out have no direction and are left out; where none has one, as after a
+      training on constant features, all are there as zeros, which are equally far from
+      everything.
 
     Raises:
       UserError: no row is known at any level.
     """
+    if not np.any(labels >= 0):
+        raise UserError("no training row has a known label")
+    found = _directions(embeddings, labels, with_zeros=False)
+    if not found[1]:
+        found = _directions(embeddings, labels, with_zeros=True)
+    return np.array(found[0], np.float32), np.array(found[1], np.int32)
+
+
+def _directions(
+    embeddings: np.ndarray, labels: np.ndarray, *, with_zeros: bool
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Prototypes and their paths, with zeros for nodes without a direction or not."""
     directions, paths = [], []
     num_levels = labels.shape[1]
     for level in reversed(range(num_levels)):
@@ -37,12 +55,10 @@ def node_prototypes(
         )
         means = evaluation.mean_directions(embeddings[rows], of_row, len(nodes))
         for mean, row in zip(means, rows[first], strict=True):
-            if np.isfinite(mean).all():  # Rows that cancel out have no direction.
-                directions.append(mean)
+            if with_zeros or np.isfinite(mean).all():
+                directions.append(np.nan_to_num(mean))
                 paths.append(np.where(np.arange(num_levels) <= level, labels[row], -1))
-    if not paths:
-        raise UserError("no training row with a known label has an embedding")
-    return np.array(directions, np.float32), np.array(paths, np.int32)
+    return directions, paths
 
 
 def cosines(embeddings: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
@@ -50,17 +66,19 @@ def cosines(embeddings: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
     return metrics.unit_rows(embeddings) @ prototypes.T
 
 
-def fit_scale(
+def fit_scales(
     embeddings: np.ndarray,
     labels: np.ndarray,
     prototypes: np.ndarray,
     prototype_labels: np.ndarray,
-) -> float:
-    """The scale s that makes softmax(s cos) over prototypes most likely.
+) -> tuple[float, ...]:
+    """The scale of cosines at every level that makes confidences most honest.
 
-    Likelihood is that of each row's deepest known node, whose probability is the sum
-    over the prototypes below it. Rows whose node has no prototype are left out; none
-    left gives the smallest scale, which trusts nothing.
+    A temperature a level (Guo et al. 2017), fitted not to the probability of the true
+    node but to what is made of it: that the most probable node is right with the
+    probability that it has. With many classes and prototypes that lie close together
+    the likelihood of the true node asks for so flat a softmax that no answer is ever
+    confident, however often it is right.
 
     Args:
       embeddings: ``[N, D]`` of rows held out from training, N >= 0.
@@ -69,28 +87,48 @@ def fit_scale(
       prototype_labels: ``[P, L]``.
 
     Returns:
-      s in 1 to 1000.
+      L numbers in 1 to 1000, of the least mean binary cross entropy between the
+      largest probability of a level and whether its node is right, with the smoothed
+      targets of Platt 1999, on a grid of 5 % steps; of equal ones the smallest. A level
+      without a row of known node there has the smallest, which trusts nothing.
     """
-    depth = np.sum(labels >= 0, axis=1)
-    rows = np.flatnonzero(depth > 0)
-    node = labels[rows, depth[rows] - 1]
-    below = prototype_labels[:, depth[rows] - 1].T == node[:, None]
-    known = below.any(axis=1)
-    if not known.any():
+    return tuple(
+        _fit_scale(embeddings[ids >= 0], ids[ids >= 0], prototypes, nodes)
+        for ids, nodes in zip(labels.T, prototype_labels.T, strict=True)
+    )
+
+
+def _fit_scale(
+    embeddings: np.ndarray, ids: np.ndarray, prototypes: np.ndarray, nodes: np.ndarray
+) -> float:
+    if not len(ids) or not (nodes >= 0).any():
         return _SCALES[0]
-    similarity = cosines(embeddings[rows[known]], prototypes)
-    below = below[known]
+    if len(ids) > _MAX_FITTED:
+        kept = np.random.default_rng(0).choice(len(ids), _MAX_FITTED, replace=False)
+        embeddings, ids = embeddings[kept], ids[kept]
+    similarity = cosines(embeddings, prototypes)
+    number = max(int(nodes.max()), int(ids.max())) + 1
 
     def loss(log_scale: float) -> float:
-        scores = np.exp(log_scale) * similarity
-        total = scipy.special.logsumexp(scores, axis=1)
-        part = scipy.special.logsumexp(np.where(below, scores, -np.inf), axis=1)
-        return float(np.mean(total - part))
+        chances = node_probabilities(similarity, np.exp(log_scale), nodes, number)
+        right = chances.argmax(axis=1) == ids
+        # A certainty that is wrong once must not cost infinitely much.
+        sure = np.clip(chances.max(axis=1), _LEAST, 1 - _LEAST)
+        # Platt 1999: a few rows that are all right are no certainty.
+        number_right = right.sum()
+        target = np.where(
+            right,
+            (number_right + 1) / (number_right + 2),
+            1 / (len(right) - number_right + 2),
+        )
+        losses = target * np.log(sure) + (1 - target) * np.log(1 - sure)
+        return float(-losses.mean())
 
-    found = scipy.optimize.minimize_scalar(
-        loss, bounds=tuple(np.log(_SCALES)), method="bounded"
-    )
-    return float(np.exp(found.x))
+    coarse = np.linspace(*np.log(_SCALES), 15)
+    best = coarse[np.argmin([loss(x) for x in coarse])]
+    step = (coarse[1] - coarse[0]) / 10
+    fine = np.clip(best + step * np.arange(-9, 10), *np.log(_SCALES))
+    return float(np.exp(fine[np.argmin([loss(x) for x in fine])]))
 
 
 def node_probabilities(
@@ -100,12 +138,17 @@ def node_probabilities(
 
     Args:
       similarity: ``[N, P]`` cosines.
-      scale: see `fit_scale`.
+      scale: of the level, see `fit_scales`.
       nodes: ``[P]`` the node of each prototype on the level, -1 for none.
       num_nodes: of the level.
 
     Returns:
       ``[N, num_nodes]``; rows sum to 1, to less where prototypes end above the level.
     """
-    members = (nodes[:, None] == np.arange(num_nodes)).astype(np.float64)
-    return scipy.special.softmax(scale * similarity, axis=1) @ members
+    chances = scipy.special.softmax(scale * similarity, axis=1)
+    known = np.flatnonzero(nodes >= 0)
+    shape = (len(nodes), num_nodes)
+    places = (known, nodes[known])
+    # Most classes are below one node each: dense, this product would take longest.
+    members = scipy.sparse.csr_array((np.ones(len(known)), places), shape=shape)
+    return (members.T @ chances.T).T

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hierjax import training
+from hierjax import decoding, training
 from hierjax.errors import UserError
 
 
@@ -48,17 +48,18 @@ def test_nodes_and_confidences_follow_from_the_prototypes(model):
     embeddings = model.embed(np.random.default_rng(3).standard_normal((9, 5)))
     found = model.classify(embeddings)
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    weights = np.exp(model.scale * (units @ model.prototypes.T))
-    weights /= weights.sum(axis=1, keepdims=True)
+    assert len(model.scales) == 3
     for row in range(9):
+        above = 1.0
         for level in range(3):
+            weights = np.exp(model.scales[level] * (units[row] @ model.prototypes.T))
+            weights /= weights.sum()
             chances = np.zeros(model.hierarchy.nodes_per_level[level])
-            for weight, path in zip(weights[row], model.prototype_labels, strict=True):
+            for weight, path in zip(weights, model.prototype_labels, strict=True):
                 chances[path[level]] += weight
             assert found.nodes[row, level] == chances.argmax()
-            np.testing.assert_allclose(
-                found.confidences[row, level], chances.max(), rtol=1e-5
-            )
+            above = min(above, chances.max())
+            np.testing.assert_allclose(found.confidences[row, level], above, rtol=1e-5)
     assert (np.diff(found.confidences, axis=1) <= 1e-6).all()
 
 
@@ -114,3 +115,25 @@ def test_class_means(model):
 def test_the_scale_comes_from_validation_if_there_is_one(without_validation, model):
     assert model.scale_split == "validation"
     assert without_validation.scale_split == "train"
+
+
+def test_answers_by_probabilities_of_the_classes(model):
+    data = np.random.default_rng(4).standard_normal((20, 5))
+    embeddings = model.embed(data)
+    probabilities = model.probabilities(embeddings)
+    assert probabilities.shape == (len(data), model.hierarchy.num_classes)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    tree = model.hierarchy
+    expected = {
+        "min_cost": tree.labels_of((probabilities @ tree.path_length()).argmin(axis=1)),
+        "f1": decoding.f_beta_labels(probabilities, tree),
+        "climb": decoding.climb_labels(probabilities, tree, threshold=0.6),
+    }
+    for name, labels in expected.items():
+        found = model.classify(embeddings, threshold=0.6, decode=name)
+        np.testing.assert_array_equal(found.labels, labels)
+        np.testing.assert_array_equal(
+            model.predict(data, threshold=0.6, decode=name).labels, labels
+        )
+    with pytest.raises(UserError, match="decode must be one of back_off, climb"):
+        model.classify(embeddings, decode="best")
