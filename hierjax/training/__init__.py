@@ -11,7 +11,9 @@ from hierjax.training.loop import (
 from hierjax.training.optimizers import make_optimizer
 from hierjax.training.preparation import example_inputs
 from hierjax.training.probe import Choice, Probe, ProbeConfig, linear_probe
+from hierjax.training.records import Written, check_written, read_records
 from hierjax.training.rehearsal import Rehearsal, rehearse
+from hierjax.training.replay import Replayed, replay
 from hierjax.training.resuming import why_not_extend
 from hierjax.training.selecting import Best
 from hierjax.training.state import State, create_state, initial_variables
@@ -22,7 +24,6 @@ from hierjax.training.step import (
     make_train_step,
     replicate,
 )
-from hierjax.training.writer import read_records
 
 __all__ = [
     "AXIS",
@@ -32,9 +33,12 @@ __all__ = [
     "Probe",
     "ProbeConfig",
     "Rehearsal",
+    "Replayed",
     "Result",
     "State",
+    "Written",
     "augmented_embedder",
+    "check_written",
     "classifier",
     "create_state",
     "embedder",
@@ -47,6 +51,7 @@ __all__ = [
     "make_train_step",
     "read_records",
     "rehearse",
+    "replay",
     "replicate",
     "restore_best",
     "why_not_extend",

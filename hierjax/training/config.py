@@ -53,6 +53,9 @@ class Config(Options):
     eval_every: int = option(
         100, "steps between evaluations on the validation split.", minimum=1
     )
+    evaluate_start: bool = option(
+        False, "evaluate before the first step too, and let it be the best."
+    )
     checkpoint_every: int = option(
         1000,
         "least number of steps between checkpoints; they are written after evaluations "

@@ -1,9 +1,11 @@
 """The training loop, free of flags: what notebooks and the command line both call."""
 
+import contextlib
 import dataclasses
+import functools
+import math
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import flax.linen as nn
 import jax
@@ -12,12 +14,21 @@ import optax
 
 from hierjax import evaluation
 from hierjax.data.dataset import Dataset
-from hierjax.errors import DivergedError, UserError
+from hierjax.errors import UserError
+from hierjax.locking import check_held, locked
 from hierjax.objectives import Objective
-from hierjax.training import hosts
+from hierjax.training import hosts, stopping
 from hierjax.training.config import Config
+from hierjax.training.divergence import (
+    RECORD,
+    Divergence,
+    first_bad_leaf,
+    first_bad_metric,
+    recorded,
+)
 from hierjax.training.optimizers import make_optimizer
-from hierjax.training.preparation import example_inputs, prepare
+from hierjax.training.preparation import Prepared, example_inputs, prepare
+from hierjax.training.records import check_written, parsed
 from hierjax.training.resuming import (
     Standing,
     check_same_settings,
@@ -29,8 +40,10 @@ from hierjax.training.state import State, state_shapes
 from hierjax.training.step import embedder, replicate
 from hierjax.training.writer import MetricWriter, Progress
 
-if TYPE_CHECKING:
-    from hierjax.training.checkpoints import Checkpoints
+COLLAPSE_CURES = (
+    "A smaller learning rate, a larger batch or a loss with negatives are the usual "
+    "cures."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +127,10 @@ def fit(
 ) -> Result:
     """Train a model and keep its best state on validation.
 
+    An evaluation that finds the embedding collapsed (`evaluation.why_collapsed`)
+    selects nothing, whatever its measures, and is said once; its record has
+    ``validation/collapsed/all``. Where all are, the best state is that before training.
+
     Without a validation split there is no selection and no early stopping: all steps
     are run and the last state is returned. With a workdir the run is logged and
     checkpointed there and continues from its last checkpoint, giving the same numbers
@@ -127,6 +144,10 @@ def fit(
     measures, the very state that a run selecting by that measure alone would give:
     a measure that is out of patience is looked at no more, and training ends when all
     are. Checkpoints hold one best state, so that this is for runs without a workdir.
+
+    A workdir is locked meanwhile, see `hierjax.locking`. A run that has one saves at
+    its next call boundary and ends when `stopping.ask` is called, from a thread or the
+    handler of a signal; several hosts end at the same step, whichever was asked.
 
     Args:
       model: Linen encoder ``(inputs [B, ...], train) -> embeddings [B, D]``.
@@ -149,9 +170,11 @@ def fit(
     Raises:
       UserError: for a batch that the devices cannot share, a missing split, an unknown
         or undefined selection measure, more classes than the objective has, a workdir
-        of another config, model or objective, or of a later version, or one together
-        with what needs none.
-      DivergedError: the loss or another number is not finite (naming the step).
+        of another config, model or objective, of a later version or in use by another
+        process, or one together with what needs none.
+      DivergedError: the loss, another number or the state is not finite (naming the
+        step, which a workdir keeps for `replay`; its checkpoint is an earlier one).
+      Stopped: it was asked for, and the state is saved.
 
     Example:
       >>> import numpy as np
@@ -176,7 +199,7 @@ def fit(
       (20, (3, 2))
     """
     measures = tuple(dict.fromkeys((config.selection, *selections)))
-    keep_steps, kept = _checked_steps(keep_steps, config), {}
+    keep_steps = _checked_steps(keep_steps, config)
     if workdir is not None and (len(measures) > 1 or keep_steps):
         raise UserError(
             f"a workdir holds one best state, and {workdir} was given together with "
@@ -193,24 +216,66 @@ def fit(
         pretrained=pretrained,
         num_devices=num_devices,
     )
+    with contextlib.ExitStack() as closing:
+        if workdir is not None:
+            workdir = pathlib.Path(workdir)
+            hosts.on_main(lambda: closing.enter_context(locked(workdir, "training")))
+        result = _train(
+            ready,
+            model,
+            objective,
+            data,
+            config,
+            workdir,
+            measures=measures,
+            keep_steps=keep_steps,
+            measured=measured,
+            verbose=verbose,
+            closing=closing,
+        )
+    if stopping.asked():
+        # In the last call or after it.
+        stopping.stop(int(result.last_state.step), config.num_steps)
+    return result
+
+
+def _train(
+    ready: Prepared,
+    model: nn.Module,
+    objective: Objective,
+    data: Dataset,
+    config: Config,
+    workdir: pathlib.Path | None,
+    *,
+    measures: tuple[str, ...],
+    keep_steps: frozenset[int],
+    measured: str,
+    verbose: bool,
+    closing: contextlib.ExitStack,
+) -> Result:
+    """What `fit` does once all is checked and in place, in a folder of its own."""
+    kept = {}
+    # What is entered into it ends after a checkpoint that is still being written.
+    listening = closing.enter_context(contextlib.ExitStack())
     validate = "validation" in data.splits
     begun = {}
     shapes = describe_shapes(ready.shapes)
-    checkpoints = held = None
+    checkpoints = found = held = None
     if workdir is not None:
         # Imported here: Orbax is slow to load and short runs go without.
         from hierjax.training.checkpoints import Checkpoints
 
-        workdir = pathlib.Path(workdir)
         checkpoints = Checkpoints(workdir / "checkpoints")
-        held = _standing(checkpoints, workdir, shapes)
-    if held is None:
+        closing.callback(checkpoints.close)
+        found = checkpoints.newest(
+            ready.shapes, functools.partial(_standing, workdir, shapes, config)
+        )
+    if found is None:
         state = ready.make_state()
         first = jax.device_get(state)
         candidates = {name: Candidate(first) for name in measures}
     else:
-        check_same_settings(workdir, held, config)
-        last, best = checkpoints.restore(ready.shapes)
+        held, last, best = found
         state = replicate(last, devices=ready.local)
         candidates = {
             config.selection: Candidate(best, held.selection, end=int(state.step))
@@ -223,13 +288,47 @@ def fit(
         begun = {} if held is None else held.begun
     elif held is not None:
         own.closing_value = held.closing_value
-    writer = MetricWriter(workdir if hosts.is_main() else None, written_step)
+    if held is None:
+        written_step = -1
+    writer = MetricWriter(
+        workdir if hosts.is_main() else None,
+        written_step,
+        None if held is None else held.written,
+    )
     bar = Progress(config.num_steps, step, enabled=verbose and hosts.is_main())
 
     def embed_with(state):
         return embedder(
             model, state.variables, ready.inputs, devices=ready.local, method=measured
         )
+
+    @functools.cache
+    def listen():
+        if checkpoints:
+            listening.enter_context(stopping.listening())
+
+    def save():
+        check_held(workdir)
+        best = own.state if validate else jax.device_get(state)
+        standing = Standing(
+            config, shapes, own.selection, own.closing_value, begun, writer.written
+        )
+        checkpoints.save(step, state, best, standing.record())
+
+    validation_rows = data.rows("validation") if validate else np.empty(0, np.int64)
+
+    def validated(state, selecting):
+        """Measures on validation, and the embeddings of its rows if they were asked."""
+        embed, made = embed_with(state), {}
+
+        def noted(rows):
+            made[rows.tobytes()] = embedded = embed(rows)
+            return embedded
+
+        found = evaluation.validation_measures(
+            noted, data, *selecting, classifier=classifier(objective, state)
+        )
+        return found, made.get(validation_rows.tobytes())
 
     def still_selecting():
         return {
@@ -238,7 +337,67 @@ def fit(
             if candidate.selection.has_patience(config.patience)
         }
 
+    if jax.process_count() > 1:
+        # One that left alone would leave the others waiting.
+        listen()
+    has_collapsed = any(
+        "validation/collapsed/all" in record for record in writer.records
+    )
+
+    @functools.cache
+    def spread_before():
+        return evaluation.spread_of(embed_with(ready.make_state())(validation_rows))
+
+    def why_collapsed(embeddings):
+        """A clause if embeddings of the validation rows have collapsed."""
+        if embeddings is None:
+            return None
+        labels = data.labels[validation_rows]
+        why = evaluation.why_collapsed(
+            evaluation.spread_of(embeddings),
+            spread_before,
+            max(len(np.unique(column[column >= 0])) for column in labels.T),
+        )
+        return why if hosts.agree(float(why is not None)) else None
+
+    def stopped_at(bad_step, name, value, start, metrics):
+        found = Divergence(
+            step=bad_step,
+            name=name,
+            value=value,
+            start=start,
+            rows=ready.sampler.indices(bad_step - 1, 1)[0].tolist(),
+            key=jax.random.key_data(jax.random.key(config.seed)).tolist(),
+            num_devices=len(ready.everyone),
+            metrics=recorded(metrics),
+        )
+        if workdir is not None and hosts.is_main():
+            found.write(workdir)
+        return found.error()
+
+    def refuse_bad(state, start, metrics):
+        """Stop at a state that is not finite: it is neither measured nor kept.
+
+        A loss is finite once more where its gradient was not.
+        """
+        if bad := first_bad_leaf(jax.device_get(state)):
+            raise stopped_at(step, *bad, start, metrics)
+
+    def is_asked():
+        """Whether to stop, on any host."""
+        return checkpoints is not None and hosts.any_of_all(stopping.asked())
+
+    score = ""
+    if held is not None and step < config.num_steps and still_selecting():
+        known = f"; {own.selection.describe()}" if validate else ""
+        bar.explain(f"continuing from the checkpoint in {workdir}{known}")
     try:
+        if held is None and validate and config.evaluate_start:
+            found, _ = validated(state, candidates)
+            for name, candidate in candidates.items():
+                value = selection_value(found, ready.selected[name])
+                candidate.selection.update(value, 0)
+            writer.write(0, {f"validation/{k}": v for k, v in found.items()})
         while step < config.num_steps and (selecting := still_selecting()):
             length = min(
                 ready.call_length - step % ready.call_length, config.num_steps - step
@@ -247,7 +406,10 @@ def fit(
             # Reading the values waits for the devices: un-synchronised calls on fake
             # CPU devices abort in XLA's rendezvous.
             metrics = {name: np.asarray(value) for name, value in metrics.items()}
-            _check_finite(metrics, step)
+            if bad := first_bad_metric(metrics):
+                place, *what = bad
+                raise stopped_at(step + place + 1, *what, step, metrics)
+            of_call = metrics
             metrics = {
                 name: np.concatenate([np.float32(begun.get(name, [])), value])
                 for name, value in metrics.items()
@@ -256,45 +418,65 @@ def fit(
             # A longer run goes on in the middle of this call.
             is_whole = step % ready.call_length == 0
             begun = {} if is_whole else {k: v.tolist() for k, v in metrics.items()}
-            bar.update(step, f"loss {metrics['loss'].mean():.4g}")
+            status = f"loss {metrics['loss'].mean():.4g}"
             finished = step >= config.num_steps
+            is_due = step % config.eval_every == 0
+            # From now on something would be lost.
+            listen()
+            if not is_due and not finished:
+                bar.update(step, status + score)
+                if is_asked():
+                    refuse_bad(state, step - length, of_call)
+                    save()
+                    stopping.stop(step, config.num_steps)
+                continue
+            refuse_bad(state, step - length, of_call)
             if step in keep_steps:
                 kept[step] = jax.device_get(state)
-            is_due = step % config.eval_every == 0
-            if not is_due and not finished:
-                continue
             values = {name: value.mean() for name, value in metrics.items()}
             if validate:
-                found = evaluation.validation_measures(
-                    embed_with(state),
-                    data,
-                    *selecting,
-                    classifier=classifier(objective, state),
-                )
+                found, embedded = validated(state, selecting)
                 values |= {f"validation/{k}": v for k, v in found.items()}
+                collapse = why_collapsed(embedded)
+                if collapse:
+                    values["validation/collapsed/all"] = 1.0
+                    if not has_collapsed:
+                        bar.note(
+                            f"step {step}: the embedding of the validation rows has "
+                            f"collapsed, {collapse}; such a state is not selected. "
+                            + COLLAPSE_CURES
+                        )
+                    has_collapsed = True
                 for name, candidate in selecting.items():
                     value = selection_value(found, ready.selected[name])
+                    if collapse:
+                        value = -math.inf
                     if not is_due:
                         candidate.closing_value = value
                     elif candidate.selection.update(value, step):
                         candidate.state = jax.device_get(state)
+                    if candidate is own:
+                        best = own.selection.describe()
+                        shown = f"validation {ready.selected[name]} {value:.3f}"
+                        score = f"  {shown} ({best})"
+            bar.update(step, status + score)
+            stops = is_asked()
             for candidate in selecting.values():
                 candidate.end = step
             writer.write(step, values)
             ends = finished or not still_selecting()
-            if checkpoints and (ends or step - saved_step >= config.checkpoint_every):
+            is_old = step - saved_step >= config.checkpoint_every
+            if checkpoints and (ends or stops or is_old):
                 saved_step = step
-                best = own.state if validate else jax.device_get(state)
-                standing = Standing(
-                    config, shapes, own.selection, own.closing_value, begun
-                )
-                checkpoints.save(step, state, best, standing.record())
+                save()
+            if stops:
+                stopping.stop(step, config.num_steps)
     finally:
         bar.close()
         writer.close()
-        if checkpoints:
-            checkpoints.close()
 
+    if workdir is not None and hosts.is_main():
+        (workdir / RECORD).unlink(missing_ok=True)
     if step < config.num_steps:
         steps = " and ".join(str(c.selection.best_step) for c in candidates.values())
         bar.explain(
@@ -330,14 +512,16 @@ def _checked_steps(keep_steps: Iterable[int], config: Config) -> frozenset[int]:
 
 
 def _standing(
-    checkpoints: "Checkpoints", workdir: pathlib.Path, shapes: dict[str, str]
-) -> Standing | None:
-    """Where the run of a workdir stood, if it has a state of these shapes."""
-    record = checkpoints.progress()
-    if record is None:
-        return None
+    workdir: pathlib.Path,
+    shapes: dict[str, str],
+    config: Config | None,
+    record: dict,
+) -> Standing:
+    """Where a run stood, if it has a state of these shapes and these settings."""
     held = Standing.from_record(record, workdir / "checkpoints")
     check_same_shapes(workdir, held, shapes)
+    if config is not None:
+        check_same_settings(workdir, held, config)
     return held
 
 
@@ -378,20 +562,14 @@ def restore_best(
     shapes = state_shapes(model, objective, optimizer, example_inputs(data))
     checkpoints = Checkpoints(folder)
     try:
-        held = _standing(checkpoints, workdir, describe_shapes(shapes))
-        if held is None:
-            raise UserError(f"{folder} holds no finished checkpoint: train it first")
-        last, best = checkpoints.restore(shapes)
+        found = checkpoints.newest(
+            shapes, functools.partial(_standing, workdir, describe_shapes(shapes), None)
+        )
     finally:
         checkpoints.close()
+    if found is None:
+        raise UserError(f"{folder} holds no finished checkpoint: train it first")
+    held, last, best = found
+    path = workdir / "metrics.jsonl"
+    check_written(path, parsed(path)[0] if path.exists() else [], held.written)
     return last if held.ends_with_best else best
-
-
-def _check_finite(metrics: dict[str, np.ndarray], step: int) -> None:
-    for name, values in metrics.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise DivergedError(
-                f"the {name} is {values[bad[0]]} at step {step + bad[0] + 1}; a "
-                "smaller learning rate or scale is the usual cure"
-            )

@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
     Attributes:
       shapes: of the state, a `State` of `jax.ShapeDtypeStruct`.
       make_state: ``() -> State``, the initial one on all devices; a step donates it.
-      inputs: of the data set, on all devices.
+      inputs: what the steps take their rows from, on all devices.
       labels: ``[N, L]`` that training may see, on all devices.
       key: random key of the run, on all devices.
       train_step: see `make_train_step`.
@@ -134,7 +134,7 @@ def prepare(
         config.sampler, data.train_labels, train_rows, config.batch_size, config.seed
     )
     place = functools.partial(replicate, devices=local)
-    inputs, labels = place((data.inputs, data.train_labels))
+    inputs, labels = place((data.training_inputs, data.train_labels))
     parts = (model, objective, optimizer, example_inputs(data))
     shapes = state_shapes(*parts)
     return Prepared(

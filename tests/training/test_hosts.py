@@ -84,6 +84,7 @@ def test_two_processes_equal_one(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_two_processes(tmp_path):
     joined = [f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2"]
     small = ["--num_steps=4", "--batch_size=24", "--set=num_train=60"]

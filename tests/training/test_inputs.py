@@ -1,5 +1,7 @@
 """What a step feeds the model: images of bytes, sizes beside them, views, dropout."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 
 from hierjax import Hierarchy, models, objectives, training
 from hierjax.data import Dataset
+from hierjax.data.augmentation import drawn_views
 from hierjax.training.step import make_views, runs_slowly_in_loops, take
 
 RNG = np.random.default_rng(0)
@@ -137,3 +140,59 @@ def test_convolutions_are_not_put_into_loops_on_cpus():
     vectors = models.MLP(4).init(jax.random.key(0), image)
     assert runs_slowly_in_loops(convolutions["params"], cpu)
     assert not runs_slowly_in_loops(vectors["params"], cpu)
+
+
+def test_views_are_drawn_of_copies_where_there_are_some():
+    rows = np.arange(24.0, dtype=np.float32)
+    copies = np.float16(100 * rows[:, None, None] + np.arange(5.0)[:, None] * [1, 10])
+    data = dataclasses.replace(
+        dataset(),
+        features=-np.stack([rows, rows], axis=1),
+        views=copies,
+    )
+    taken = take(data.training_inputs, jnp.array([7, 2, 7]))
+    keys = jax.random.key(0), jnp.arange(3)
+    views = np.asarray(make_views(taken, drawn_views(4), *keys)["image"])
+    assert views.shape == (3, 4, 2)
+    for row, drawn in zip([7, 2, 7], views.tolist(), strict=True):
+        assert all(view in copies[row].tolist() for view in drawn)
+    assert not np.array_equal(views[0], views[2])
+    plain = make_views(taken, None, *keys)["image"]
+    np.testing.assert_array_equal(plain[:, 0], data.features[[7, 2, 7]])
+
+
+def test_training_sees_copies_and_measuring_sees_rows():
+    seen = []
+
+    class Watching(models.Linear):
+        def extract(self, x, train):
+            jax.debug.callback(lambda x: seen.append((train, np.asarray(x))), x)
+            return super().extract(x, train)
+
+    data = dataclasses.replace(
+        dataset(),
+        features=np.full((24, 2), -1.0),
+        views=np.full((24, 3, 2), 2.0, np.float16),
+    )
+    config = training.Config(
+        num_steps=2,
+        batch_size=4,
+        sampler="uniform",
+        eval_every=1,
+        selection="nn/average",
+    )
+    training.fit(
+        Watching(3),
+        objectives.Method.kinds["simclr"]().build(TREE, (4, 4, 4)),
+        data,
+        config,
+        augment=drawn_views(2),
+        num_devices=1,
+    )
+    trained, measured = (
+        [x for of, x in seen if of == train] for train in (True, False)
+    )
+    assert trained and measured
+    assert {x.shape for x in trained} >= {(8, 2)}
+    assert all((x == 2).all() for x in trained if len(x) == 8)
+    assert all((x == -1).all() for x in measured if len(x) > 1)

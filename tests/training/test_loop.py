@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hierjax import evaluation, models, objectives
-from hierjax.errors import UserError
+from hierjax.errors import DataNotice, UserError
 from hierjax.training import fit, loop, read_records, restore_best
 from hierjax.training.writer import MetricWriter
 from tests.training.toy import (
@@ -244,7 +244,8 @@ def test_records_are_json_lines_and_a_torn_one_is_dropped(tmp_path):
     assert writer.records == expected
     with path.open("a") as file:
         file.write('{"step": 15, "lo')
-    assert read_records(path) == expected
+    with pytest.warns(DataNotice, match="no records and are left out: 3"):
+        assert read_records(path) == expected
     continued = MetricWriter(tmp_path, 5)
     continued.close()
     assert continued.records == read_records(path) == expected[:1]
@@ -273,3 +274,32 @@ def test_an_undefined_selection_measure_is_refused():
     assert len(set(DATA.labels[one_class["validation"], 0])) == 1
     with pytest.raises(UserError, match="silhouette/average is undefined"):
         train(data=dataclasses.replace(DATA, splits=one_class))
+
+
+def test_a_start_that_training_does_not_better_is_kept(tmp_path):
+    # Nearest rows are right from the start.
+    tight = np.eye(6)[DATA.labels[:, -1]] + 0.01 * DATA.features
+    changes = {
+        "data": dataclasses.replace(DATA, features=tight),
+        "selection": "nn/average",
+        "num_steps": 20,
+    }
+    result = train(evaluate_start=True, **changes)
+    assert [r["step"] for r in result.records] == [0, 10, 20]
+    assert result.best_step == 0 and "loss" not in result.records[0]
+    start = train(**changes, learning_rate=0.0)
+    np.testing.assert_array_equal(result.embed(np.arange(4)), start.embed(np.arange(4)))
+    assert result.best_value == start.best_value == 1
+
+    # A run that a kill stopped before its first checkpoint begins its file anew.
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "left": 1}\n')
+    kept = train(tmp_path, evaluate_start=True, **changes)
+    assert kept.records == result.records == read_records(tmp_path / "metrics.jsonl")
+    again = train(tmp_path, evaluate_start=True, **changes | {"num_steps": 30})
+    assert again.best_step == 0 and len(again.records) == 4
+    np.testing.assert_array_equal(again.embed(np.arange(4)), start.embed(np.arange(4)))
+
+
+def test_without_validation_a_start_is_not_evaluated():
+    result = train(data=UNSPLIT, evaluate_start=True, num_steps=10, eval_every=10)
+    assert [r["step"] for r in result.records] == [10] and result.best_step == 10
