@@ -19,6 +19,7 @@ from experiments.report.comparison import (
 from experiments.report.document import Bullets, Heading, Paragraph, Part, Table
 from experiments.report.glossary import FIRST, term_of
 from experiments.report.values import with_interval
+from experiments.settings import notices
 from hierjax.errors import UserError
 
 _NOTE = (
@@ -50,7 +51,8 @@ def main(workdirs: list[str]) -> None:
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = workdirs
-    runs = [load_run(path, name) for path, name in zip(paths, names, strict=True)]
+    with notices.printed():
+        runs = [load_run(path, name) for path, name in zip(paths, names, strict=True)]
     chosen = _chosen_measures(runs, values.measures)
     leaders = {measure: best(runs, measure) for measure in chosen}
     parts = _parts(runs, leaders)

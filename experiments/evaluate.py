@@ -7,6 +7,7 @@ from absl import flags
 from experiments import report
 from experiments.cli import command_line
 from experiments.runs import measuring
+from experiments.runs.workdir import held, read_experiment
 from hierjax import training
 from hierjax.errors import UserError
 
@@ -28,9 +29,12 @@ def main() -> None:
     if not values.workdir:
         raise UserError("--workdir is missing: the folder of a run")
     workdir = pathlib.Path(values.workdir)
-    findings = measuring.evaluate(workdir, augmented_probe=values.augmented_probe)
-    if training.hosts.is_main():
-        report.present(workdir, findings, values.report)
+    # Without a run in it the folder is not to be made.
+    read_experiment(workdir)
+    with held(workdir, "evaluating"):
+        findings = measuring.evaluate(workdir, augmented_probe=values.augmented_probe)
+        if training.hosts.is_main():
+            report.present(workdir, findings, values.report)
 
 
 if __name__ == "__main__":

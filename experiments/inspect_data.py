@@ -13,11 +13,13 @@ from experiments.report.points import label_path, row_name
 from experiments.settings.loading import load_data
 from hierjax import data
 from hierjax.data.inspection import Inspection, Level, Node, inspect
+from hierjax.data.reading.texts import TextEncoding
 
 _TREE_LINES = 40
 _NUM_ROWS = 8
 _NAMES = 5
 _STRONG_IMBALANCE = 10
+_DOMINANT = 0.7
 
 
 def define_flags() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
     """Print what the data flags name, warnings, and the command that trains on it."""
     experiment = command_line.data_from_flags()
     dataset = load_data(dataclasses.replace(experiment, standardize=False))
-    print(printable(render(dataset, inspect(dataset))))
+    print(render(dataset, inspect(dataset)))
     given = command_line.explicit_flags().split("\n")
     print(f"\nnext:\n{shlex.join(['python', '-m', 'experiments.train', *given[:-1]])}")
 
@@ -52,16 +54,6 @@ def render(dataset: data.Dataset, found: Inspection) -> str:
         else "no warnings"
     )
     return "\n\n".join(parts)
-
-
-def printable(text: str) -> str:
-    """Lines of text with everything that a terminal would obey written out."""
-    return "".join(
-        mark
-        if mark == "\n" or mark.isprintable()
-        else mark.encode("unicode_escape").decode()
-        for mark in text
-    )
 
 
 def _summary(dataset: data.Dataset, found: Inspection) -> str:
@@ -158,6 +150,14 @@ def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
             f"{len(found.duplicates_within)}, such as "
             f"{rows(found.duplicates_within[0])}"
         )
+    first = dataset.feature_maps[0] if dataset.feature_maps else None
+    if isinstance(first, TextEncoding):
+        empty = np.flatnonzero(~dataset.features.any(axis=1))
+        if empty.size:
+            yield (
+                "texts that are empty or have no n-gram of the training texts: "
+                f"{empty.size}, such as row {empty[0]} ({rows(empty)}); remove them"
+            )
     if found.contradictions:
         yield (
             "examples that occur with different labels: "
@@ -191,6 +191,13 @@ def warnings_about(dataset: data.Dataset, found: Inspection) -> Iterator[str]:
             )
         if not level.rows_of_node.sum():
             yield f"level {level.name} is unknown in every row"
+        share = level.rows_of_node.max() / max(level.rows_of_node.sum(), 1)
+        if level.num_nodes > 1 and share > _DOMINANT:
+            yield (
+                f"level {level.name}: {share:.0%} of the rows are "
+                f"{level.node_names[np.argmax(level.rows_of_node)]}, which a blind "
+                "guess gets right; look at its macro F1"
+            )
     if found.imbalance >= _STRONG_IMBALANCE:
         yield (
             f"classes are unequal, {found.imbalance:.3g} to 1; see measures a level, "

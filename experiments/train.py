@@ -8,6 +8,7 @@ from experiments import report
 from experiments.cli import command_line
 from experiments.papers import PRESETS
 from experiments.runs import dry_run, measuring
+from experiments.runs.workdir import held
 from hierjax import training
 
 
@@ -36,14 +37,15 @@ def main() -> None:
         dry_run.dry_run(experiment, num_devices=values.num_devices)
         return
     workdir = pathlib.Path(values.workdir or f"runs/{name}")
-    findings = measuring.train(
-        experiment,
-        workdir,
-        command_line.explicit_flags(),
-        num_devices=values.num_devices,
-    )
-    if training.hosts.is_main():
-        report.present(workdir, findings, values.report)
+    with held(workdir, "training"):
+        findings = measuring.train(
+            experiment,
+            workdir,
+            command_line.explicit_flags(),
+            num_devices=values.num_devices,
+        )
+        if training.hosts.is_main():
+            report.present(workdir, findings, values.report)
 
 
 if __name__ == "__main__":

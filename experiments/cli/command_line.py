@@ -1,32 +1,35 @@
 """Flags shared by the commands, and how a command fails: one sentence, exit code 2."""
 
+import contextlib
 import dataclasses
 import difflib
-import errno
 import os
 import pathlib
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from experiments import report
-from experiments.cli import help_text
+from experiments.cli import help_text, signals
+from experiments.cli.printing import Printable
 from experiments.papers import (
-    OWN_DATA_DEFAULT,
     PRESETS,
     QUICKSTART,
+    default_preset,
     fields_on_other_data,
     own_data,
 )
 from experiments.settings.adapting import adapt
-from experiments.settings.experiment import Experiment
+from experiments.settings.experiment import AUTO, Experiment
 from experiments.settings.loading import OWN_FILES
-from hierjax import data, options
+from hierjax import data, disk, locking, options
 from hierjax.errors import UserError
+from hierjax.training import stopping
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_PATHS = ("data_dir", "data_path", "hierarchy")
+_LONGEST_FLAG = 100
+_PATHS = ("data_dir", "data_path", "hierarchy", "encoder_weights", "cache_dir")
 _OF_A_LAUNCH = (
     "workdir",
     "list",
@@ -44,7 +47,8 @@ _READING = (
     "skip_unreadable",
     "pixel_max",
 )
-_DATA = ("dataset", *_READING, *_PATHS)
+_ENCODING = ("encoder", "encoder_weights", "encoder_side", "cache_dir")
+_DATA = ("dataset", *_READING, *_ENCODING, *_PATHS[:3])
 _OVERRIDES = ("seed", "num_steps", "batch_size", "learning_rate", *_DATA)
 
 
@@ -64,6 +68,7 @@ def define_experiment_flags() -> None:
     flags.DEFINE_integer("batch_size", None, "Examples a step over all devices.")
     flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
     define_data_flags()
+    define_encoder_flags()
     flags.DEFINE_multi_string("set", [], "key=value for any other field; repeatable.")
 
 
@@ -76,11 +81,11 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_string("data_dir", None, "Folder of downloaded data.")
     flags.DEFINE_string(
-        "data_path", None, "Your own data: a folder, a .csv table or an .npz file."
+        "data_path", None, "Your own data: a folder, a .csv, a .tsv or an .npz file."
     )
     flags.DEFINE_string("hierarchy", None, "Your own label tree: .csv, .nwk or .txt.")
     flags.DEFINE_string(
-        "label_fields", None, "Label columns of csv or tfds data, coarsest first: a,b."
+        "label_fields", None, "Label columns of csv or tfds data: coarse,fine."
     )
     flags.DEFINE_integer(
         "image_size", None, "Side of images, or mel bands, read from files."
@@ -100,14 +105,24 @@ def define_data_flags() -> None:
     flags.DEFINE_bool(
         "missing_as_names",
         None,
-        "Take NA, nan, None, ... for names of labels, not for unknown.",
+        "Take NA, nan, None, ... for names, not for unknown.",
     )
     flags.DEFINE_bool(
         "skip_unreadable", None, "Leave out files that cannot be read, and count them."
     )
     flags.DEFINE_integer(
-        "pixel_max", None, "White in images of more than 8 bits; 0: by the files."
+        "pixel_max", None, "White in images of more than 8 bits a pixel."
     )
+
+
+def define_encoder_flags() -> None:
+    """Flags of a frozen encoder of images, and where its features are kept."""
+    flags.DEFINE_string(
+        "encoder", None, "Pretrained network whose features replace images."
+    )
+    flags.DEFINE_string("encoder_weights", None, "File of its weights; default pip's.")
+    flags.DEFINE_integer("encoder_side", None, "Side of its images; default its own.")
+    flags.DEFINE_string("cache_dir", None, "Folder of its features, safe to delete.")
 
 
 def define_host_flags() -> None:
@@ -156,7 +171,7 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     )
     kind = own_data.kind_of(dataset)
     if not values["experiment"].present and kind in own_data.KINDS:
-        name = OWN_DATA_DEFAULT.format(kind=kind)
+        name = default_preset(dataset)
         print(f"experiment: {name}")
     preset = start = PRESETS[name].experiment
     if kind != own_data.kind_of(preset.dataset):
@@ -167,7 +182,17 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     if dataset != preset.dataset:
         overrides["dataset"] = dataset
     _check_data_path(overrides, dataset)
-    _make_absolute(overrides)
+    for chosen in (overrides, typed):
+        _make_absolute(chosen)
+    if (overrides | typed).get("encoder") and not start.encoder:
+        of_vectors = {
+            key: value
+            for key, value in fields_of_vectors(start).items()
+            if key not in overrides | typed and getattr(start, key) != value
+        }
+        start = dataclasses.replace(start, **of_vectors)
+        for key, value in of_vectors.items():
+            print(f"for vectors: {key} = {value!r}")
     experiment = _changed(start, overrides, typed)
     plain, before = dict(options.flat(experiment)), dict(options.flat(start))
     given = [options.path(experiment, key) for key in (*overrides, *typed)]
@@ -176,10 +201,24 @@ def experiment_from_flags() -> tuple[str, Experiment]:
     for key in given:
         value = plain[key]
         print(f"override: {key} = {value!r}")
-        if value != before.get(key):
+        if value != before.get(key) and key != "cache_dir":
             shown = pathlib.Path(value).name if key in _PATHS else value
             name += f",{key}={shown}"
     return name, adapt(experiment, given)
+
+
+def fields_of_vectors(experiment: Experiment) -> dict:
+    """What a preset of images becomes where an encoder makes vectors of them."""
+    # Copies of every image take K times as long as the images themselves.
+    augment = "none" if experiment.num_views == 1 else AUTO
+    return {
+        "model": AUTO,
+        "augment": augment,
+        "width": 0,
+        "weights": "",
+        "trainable": "all",
+        "model_side": 0,
+    }
 
 
 def data_from_flags() -> Experiment:
@@ -195,7 +234,11 @@ def data_from_flags() -> Experiment:
 def _given(names: Sequence[str]) -> dict[str, object]:
     """Values of the flags that are set."""
     values = flags.FLAGS
-    return {key: values[key].value for key in names if values[key].value is not None}
+    return {
+        key: values[key].value
+        for key in names
+        if key in values and values[key].value is not None
+    }
 
 
 def _make_absolute(given: dict) -> None:
@@ -276,7 +319,8 @@ def run(
 ) -> None:
     """Define and parse the flags and run ``main``.
 
-    A user's mistake is one line on standard error and exit code 2.
+    A user's mistake is one line on standard error and exit code 2; one that a signal
+    ended is one with exit code 75, see `signals`.
 
     Args:
       main: what to run.
@@ -287,6 +331,10 @@ def run(
     define_flags()
 
     def parse(argv):
+        # For an unknown one absl looks for the nearest, which takes its length squared.
+        names = (word.partition("=")[0] for word in argv[1:] if word.startswith("-"))
+        if too_long := next((x for x in names if len(x) > _LONGEST_FLAG), None):
+            _fail(f"unknown flag {too_long[:20]}... of {len(too_long)} characters")
         if set(argv) & set(help_text.ASKING):
             print(help_text.render(sys.modules[main.__module__]))
             sys.exit(0)
@@ -298,6 +346,10 @@ def run(
             _fail(f"unknown flag --{error.flagname}, did you mean --{known}?")
         except flags.Error as error:
             _fail(error)
+        # A file of flags that is none.
+        except (UnicodeDecodeError, RecursionError) as error:
+            _fail(f"--flagfile cannot be read: {error}")
+        _check_visible(left[1:])
         if not flags.FLAGS["verbosity"].present:
             # Orbax reports every step of a save at level INFO.
             logging.set_verbosity(logging.WARNING)
@@ -307,7 +359,8 @@ def run(
 
     def guarded(argv):
         try:
-            main(argv[1:]) if arguments else main()
+            with contextlib.redirect_stdout(Printable(sys.stdout)):
+                main(argv[1:]) if arguments else main()
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader, such as head, has seen enough; nor is there one at exit.
@@ -315,19 +368,33 @@ def run(
         except UserError as error:
             _fail(error)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            said = disk.sentence_of(error)
+            if said is None:
                 raise
-            _fail(
-                f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
-                "make room, then give the same command again"
-            )
-        except KeyboardInterrupt:
-            print("\ninterrupted; the same command continues the run", file=sys.stderr)
-            sys.exit(130)
+            _fail(said)
+        except stopping.Stopped as stopped:
+            print(f"{stopped}; {signals.AGAIN}", file=sys.stderr)
+            sys.exit(signals.STOPPED)
 
-    app.run(guarded, flags_parser=parse)
+    with signals.watched(stopping.ask, locking.release_all):
+        app.run(guarded, flags_parser=parse)
+
+
+def _check_visible(arguments: Sequence[str]) -> None:
+    """Refuse what no name of a file or field is made of, such as a NUL or a newline."""
+    given = [("", text) for text in arguments]
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        values = value if isinstance(value, list) else [value]
+        given += [(f"--{name} ", text) for text in values if isinstance(text, str)]
+    for name, text in given:
+        bad = [c for c in text if unicodedata.category(c) in ("Cc", "Cs")]
+        if bad:
+            _fail(f"{name}{text!r} holds {bad[0]!r}, which no name and no value does")
 
 
 def _fail(error: Exception | str) -> None:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    text = f"error: {' '.join(str(error).split())}"
+    print(text, file=Printable(sys.stderr))
+    signals.WATCH.end_soon(2)
     sys.exit(2)

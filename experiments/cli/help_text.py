@@ -24,6 +24,10 @@ _GROUPS = {
         "missing_as_names",
         "skip_unreadable",
         "pixel_max",
+        "encoder",
+        "encoder_weights",
+        "encoder_side",
+        "cache_dir",
     ),
     "How": ("num_steps", "batch_size", "learning_rate", "seed"),
     "Where": ("workdir", "num_devices", "dry_run", "report"),
@@ -81,7 +85,7 @@ def render(command: ModuleType, *, width: int | None = None) -> str:
         blocks.append("\n".join([f"{title}:", *entries]))
     if "set" in own_flags():
         entries = [
-            _in_columns(f"  {name}", kind.summary(), width)
+            _in_columns(f"  {name}", kind.summary().split(" (")[0], width)
             for name, kind in Method.kinds.items()
         ]
         blocks.append("\n".join(["Methods, --set method=NAME:", *entries]))

@@ -111,7 +111,7 @@ DATASETS = {
 }
 
 # What a data set asks for; a preset keeps its method on another data set, not these.
-_OF_THE_DATA = ("protocol", "model", "augment", "num_views", "standardize")
+_OF_THE_DATA = ("protocol", "model", "init", "augment", "num_views", "standardize")
 
 
 def _masked(masks: str, **options) -> dict:

@@ -3,8 +3,9 @@
 KINDS = ("csv", "folder", "npz", "tfds")
 """Data sets that are anybody's own; ``tfds`` stands for every ``tfds:<name>``."""
 
-FIELDS = {"model": "auto", "augment": "auto", "standardize": True}
-"""`settings.adapting` chooses these by the data, `standardize` with the others."""
+FIELDS = {"model": "auto", "augment": "auto", "init": "auto", "standardize": True}
+"""`settings.adapting` chooses these by the data, `standardize` with the others;
+`init` is for vectors."""
 
 
 def kind_of(dataset: str) -> str:

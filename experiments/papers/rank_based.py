@@ -42,12 +42,14 @@ DATASETS = {
     **{
         kind: {
             "dataset": kind,
-            "embed_dim": 64,
+            "batch_size": 64,
+            "embed_dim": 128,
             "optimizer": "adam",
             "learning_rate": 1e-3,
             "num_steps": 1000,
-            "eval_every": 100,
-            "patience": 0,
+            "eval_every": 50,
+            "patience": 10,
+            "selection": "nn/average",
             **own_data.FIELDS,
         }
         for kind in own_data.KINDS
@@ -105,18 +107,6 @@ def fields_of_data(dataset: str) -> dict:
     """Fields that every preset takes from its data set."""
     # The protocol of one data set means nothing to another.
     return {"protocol": ""} | (own_data.FIELDS if dataset in own_data.KINDS else {})
-
-
-def quickstart() -> Experiment:
-    """The default experiment of ``experiments.train``."""
-    changes = {
-        "embed_dim": 64,
-        "learning_rate": 0.1,
-        "num_steps": 2000,
-        "eval_every": 100,
-        "patience": 0,
-    }
-    return experiment("gm_notes", _ROWS["rbl_block_edge"][0] | changes)
 
 
 def presets() -> Iterator[tuple[str, Experiment, str]]:

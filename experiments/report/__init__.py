@@ -2,20 +2,29 @@
 
 import importlib.util
 import pathlib
+import warnings
 
 import numpy as np
 
 from experiments.report import page
 from experiments.report.summary import summarize_run
 from experiments.report.tables import render
+from experiments.report.unseen import describe_unseen
 from experiments.runs.findings import Findings
 from hierjax import metrics, plotting
 from hierjax.data import Dataset
+from hierjax.hierarchy import Hierarchy
 
 __all__ = ["KINDS", "present", "summarize_run", "write"]
 
 KINDS = ("page", "pictures", "none")
 """How much of a report: all of it, all but the page, nothing."""
+
+
+MAX_CLASSES = 200
+"""Classes in one picture of a tree; more are averaged, and drawn by subtree."""
+MAX_OF_SUBTREE = 100
+NUM_SUBTREES = 3
 
 
 def write_trees(
@@ -49,6 +58,10 @@ def present(workdir: pathlib.Path, findings: Findings, kind: str) -> None:
     if kind != "none":
         write(folder, findings, with_page=kind == "page")
     print(f"\n{summarize_run(findings.results)}\n")
+    if "collapse" in findings.results:
+        print(f"note: {findings.results['collapse']}\n")
+    if unseen := describe_unseen(findings.results):
+        print(f"{unseen}\n")
     if kind == "page":
         page_path = folder / "index.html"
         print(
@@ -70,11 +83,43 @@ def write(folder: pathlib.Path, findings: Findings, *, with_page: bool = True) -
         write_trees(folder, kind, vectors, findings.dataset)
     drawn = []
     for name, figure in figures(findings).items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        with warnings.catch_warnings():
+            # A font without a glyph draws a box; the page has the name.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            plotting.save_png(figure, folder / f"{name}.png")
         drawn.append(name)
     if with_page:
         text = page.render(folder, findings, drawn)
         (folder / "index.html").write_text(text, "utf-8")
+
+
+def subtrees(hierarchy: Hierarchy, present: np.ndarray) -> list[tuple[int, int]]:
+    """Nodes whose classes get pictures of their own, where all are too many for one.
+
+    Args:
+      hierarchy: the label tree.
+      present: ``[C]``, which classes are drawn.
+
+    Returns:
+      Level and id of at most `NUM_SUBTREES` nodes that lie apart: those with most of
+      the classes, but no more than `MAX_OF_SUBTREE` and at least 3. None where all
+      classes fit into one picture.
+    """
+    if present.sum() <= MAX_CLASSES:
+        return []
+    ancestors = np.asarray(hierarchy.ancestors)
+    sizes = [
+        (np.sum(present & (column == node)), -level, -node)
+        for level, column in enumerate(ancestors.T)
+        for node in np.unique(column)
+    ]
+    chosen, left = [], present.copy()
+    for size, level, node in sorted(sizes, reverse=True):
+        below = ancestors[:, -level] == -node
+        if 3 <= size <= MAX_OF_SUBTREE and left[below & present].all():
+            chosen.append((int(-level), int(-node)))
+            left &= ~below
+    return chosen[:NUM_SUBTREES]
 
 
 def figures(findings: Findings) -> dict:
@@ -102,6 +147,15 @@ def figures(findings: Findings) -> dict:
             f"dendrograms{suffix}": plotting.dendrograms(vectors, hierarchy),
             f"class_distances{suffix}": plotting.class_distances(vectors, hierarchy),
         }
+    kind, vectors = list(findings.representatives.items())[-1]
+    present = np.isfinite(vectors).all(axis=1)
+    for place, node in enumerate(subtrees(hierarchy, present), 1):
+        for name, draw in (
+            ("dendrograms", plotting.dendrograms),
+            ("class_distances", plotting.class_distances),
+        ):
+            figure = draw(vectors, hierarchy, within=node)
+            drawn[f"subtree_{place}_{name}"] = figure
     if findings.masks is not None:
         drawn["level_masks"] = plotting.mask_heatmap(
             findings.masks, hierarchy.level_names

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.report.glossary import HIGHER, TERMS, term_of
 from experiments.report.values import side_of_zero
-from experiments.runs.files import PER_QUERY, read_json
+from experiments.runs.files import PER_QUERY, check_entries, read_json
 from experiments.runs.former_names import (
     CLASSES,
     NEIGHBORS,
@@ -17,7 +17,7 @@ from experiments.runs.former_names import (
     current_results,
 )
 from experiments.runs.workdir import read_experiment
-from hierjax import evaluation, metrics, options, training
+from hierjax import evaluation, metrics, options, stored, training
 from hierjax.data.reading.archives import read_arrays
 from hierjax.errors import UserError
 
@@ -57,35 +57,44 @@ def load_run(workdir: pathlib.Path, name: str) -> Run:
     Raises:
       UserError: it holds no evaluated run, or one of its files is damaged.
     """
-    content = {}
     for file in ("config.json", "results.json"):
-        path = workdir / file
-        if not path.exists():
+        if not (workdir / file).exists():
             raise UserError(
                 f"{workdir} holds no evaluated run: {file} is missing; run "
                 f"python -m experiments.evaluate --workdir={workdir}"
             )
-        try:
-            content[file] = dict(read_json(path))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path} is damaged: {error}; evaluate again") from None
-    results = current_results(content["results.json"])
     config = dict(options.flat(read_experiment(workdir)))
-    main = next((part for part in _OF_THE_RUN if part in results), None)
-    if main is None:
-        raise UserError(f"{workdir / 'results.json'} holds no measures; evaluate again")
-    measures = dict(results[main]["measures"])
-    for part in _OTHER_PARTS:
-        measures |= results.get(part, {}).get("measures", {})
+    try:
+        results, main, measures = _read_results(workdir / "results.json")
+        levels = list(results["most_frequent"])
+        per_query = _read_per_query(workdir / PER_QUERY, main, levels)
+    except UserError as error:
+        raise UserError(f"{error}; evaluate the run again") from None
     curves = workdir / "metrics.jsonl"
-    return Run(
-        name,
-        config,
-        results,
-        measures,
-        _read_per_query(workdir / PER_QUERY, main, list(results["most_frequent"])),
-        training.read_records(curves) if curves.exists() else [],
-    )
+    records = training.read_records(curves) if curves.exists() else []
+    if "records" in results:
+        with stored.refused(workdir / "results.json"):
+            written = training.Written(**results["records"])
+            training.check_written(curves, records, written)
+    return Run(name, config, results, measures, per_query, records)
+
+
+def _read_results(path: pathlib.Path) -> tuple[dict, str, dict[str, dict]]:
+    """All results, the part that is the run's own, and its measures."""
+    content = read_json(path)
+    with stored.refused(path):
+        results = current_results(content)
+        if type(results["split"]) is not str:
+            raise UserError(f"{path} is damaged: it names no split")
+        if not isinstance(results["most_frequent"], dict):
+            raise UserError(f"{path} is damaged: it names no levels")
+        main = next((part for part in _OF_THE_RUN if part in results), None)
+        if main is None:
+            raise UserError(f"{path} holds no measures")
+        measures = dict(check_entries(path, results[main]["measures"]))
+        for part in _OTHER_PARTS:
+            measures |= check_entries(path, results.get(part, {}).get("measures", {}))
+    return results, main, measures
 
 
 def _read_per_query(
@@ -93,16 +102,22 @@ def _read_per_query(
 ) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
-    try:
-        arrays = read_arrays(path)
-    except UserError as error:
-        raise UserError(f"{error}; evaluate the run again") from None
-    found = {key: arrays.pop(key) for key in _SAME_QUERIES}
+    arrays = read_arrays(path)
     sources = {main: NEIGHBORS} | {part: part for part in _OTHER_PARTS}
-    for key, values in arrays.items():
-        part, _, name = key.partition("/")
-        if part in sources:
-            found[current_name(name, levels, sources[part])] = values
+    with stored.refused(path):
+        found = {key: arrays.pop(key) for key in _SAME_QUERIES}
+        count = len(found["rows"])
+        for key, values in (*found.items(), *arrays.items()):
+            needed = "iuf" if key in arrays else "iu"
+            if values.shape[:1] != (count,) or values.dtype.kind not in needed + "b":
+                raise UserError(
+                    f"{path} is damaged: array {key!r} is {values.dtype} "
+                    f"{list(values.shape)}, and there are {count} queries"
+                )
+        for key, values in arrays.items():
+            part, _, name = key.partition("/")
+            if part in sources:
+                found[current_name(name, levels, sources[part])] = values
     return found
 
 

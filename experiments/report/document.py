@@ -63,8 +63,16 @@ def _markdown_part(part: Part) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Table(headings, rows):
             rule = "| --- " * len(headings) + "|"
-            lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
+            lines = [
+                "| " + " | ".join(map(_markdown_cell, cells)) + " |"
+                for cells in (headings, *rows)
+            ]
             return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _markdown_cell(text: str) -> str:
+    """One line, in which a bar begins no further cell."""
+    return " ".join(text.splitlines()).replace("|", r"\|")
 
 
 _SECTIONS = {1: "section", 2: "subsection", 3: "subsubsection"}
@@ -84,6 +92,7 @@ _SIGNS = {
     "…": r"\dots{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
+_NUMBER = re.compile(r"[+-](\d+(\.\d+)?)?$")
 _SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
 
 
@@ -161,6 +170,14 @@ def comma_separated(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     """Lines of CSV; None is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    for cells in (header, *rows):
+        writer.writerow([as_text(x) if isinstance(x, str) else x for x in cells])
     return buffer.getvalue()
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    formula = cell.lstrip().startswith(("=", "+", "-", "@")) and not _NUMBER.match(
+        cell.strip()
+    )
+    return f"'{cell}" if formula else cell

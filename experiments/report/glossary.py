@@ -56,6 +56,13 @@ TERMS = {
         "0 to 1",
         HIGHER,
     ),
+    "linear": Term(
+        "Linear classifier of the input",
+        "Accuracy of a logistic regression or linear discriminants, whichever is "
+        "better on validation, on at most 128 principal components of the input.",
+        "0 to 1",
+        HIGHER,
+    ),
     "nearest_mean": Term(
         "Nearest-mean accuracy",
         "Share of queries that are nearest, by cosine, to the mean of the training "
@@ -267,6 +274,13 @@ TERMS = {
         f"Spearman correlation of confidence and accuracy {_CALIBRATED}.",
         "-1 to 1",
         HIGHER,
+    ),
+    "tied": Term(
+        "Tied best scores",
+        "Share of queries whose best score several classes have: precision, recall and "
+        "F1 take the first of these, all other measures are expected ones.",
+        "0 to 1",
+        LOWER,
     ),
     "calibration_point_biserial": Term(
         "Confidence of right answers",

@@ -3,20 +3,24 @@
 import functools
 import importlib.resources
 import pathlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 import jinja2
 import numpy as np
 
+from experiments.papers import PRESETS, default_preset
 from experiments.report.glossary import LOWER, TERMS, term_of
 from experiments.report.pictures import file_uri, kind_of, row_picture
 from experiments.report.points import label_path, map_data, row_name
-from experiments.report.summary import accuracies, remarks
+from experiments.report.summary import accuracies, remarks, verdicts, warnings
 from experiments.report.tables import by_kind, columns_of
+from experiments.report.unseen import describe_unseen
 from experiments.report.values import UNDEFINED, interval, number, side_of_zero
 from experiments.runs.findings import Findings
 from experiments.settings.experiment import Experiment
 from hierjax import evaluation, options
+from hierjax.data import Dataset
 from hierjax.hierarchy import Hierarchy
 
 NUM_MISTAKES = 24
@@ -137,63 +141,85 @@ def _tables(results: dict) -> list[dict]:
 
 def _first(results: dict, hierarchy: Hierarchy, neighbors: Iterable[int]) -> dict:
     """What is looked at first: accuracies a level, and a few remarks."""
-    columns = accuracies(results)
+    columns, compared = accuracies(results), verdicts(results)
     rows = [
         {
             "level": name,
             "nodes": hierarchy.nodes_per_level[level],
+            "known": results.get("known_queries", {}).get(name, results["queries"]),
             "k": k,
-            "cells": [cell(column.get(name), "") for column in columns.values()],
+            "cells": [
+                cell(column.get(name), "")
+                | {"beside": _beside(compared.get(heading, {}).get(name), name)}
+                for heading, column in columns.items()
+            ],
         }
         for level, (name, k) in enumerate(
             zip(hierarchy.level_names, neighbors, strict=True)
         )
     ]
-    return {"headings": list(columns), "rows": rows, "remarks": remarks(results)}
+    said = [*remarks(results), results.get("collapse"), describe_unseen(results)]
+    return {
+        "headings": list(columns),
+        "rows": rows,
+        "remarks": filter(None, said),
+        "warnings": warnings(results),
+    }
 
 
-def _settings(experiment: Experiment) -> list[dict]:
-    """Every field with its default, those that differ first."""
-    defaults = dict(options.flat(Experiment()))
+def _beside(entry: dict | None, level: str) -> dict | None:
+    """A difference to the input, with its verdict in a word; None if there is none."""
+    word = (entry or {}).get("verdict")
+    if not word:
+        return None
+    return cell(entry, f"knn/{level}", is_gain=True) | {"word": word}
+
+
+def _settings(experiment: Experiment, given: Mapping[str, str]) -> dict:
+    """Every field beside that of the preset, those that differ first.
+
+    Args:
+      experiment: what ran.
+      given: flags that it was started with, by name.
+    """
+    name = given.get("experiment") or default_preset(experiment.dataset)
+    preset = PRESETS[name].experiment if name in PRESETS else Experiment()
+    values = dict(options.flat(preset))
     # Options of another method differ from the defaults of that method.
     own = options.changed(Experiment(), {"method": experiment.method.name})
-    defaults |= {k: v for k, v in options.flat(own) if k not in defaults}
+    values |= {k: v for k, v in options.flat(own) if k not in values}
     fields = [
         {
-            "name": name,
+            "name": field,
             "value": value,
-            "default": defaults.get(name, ""),
-            "differs": value != defaults.get(name),
+            "preset": values.get(field, ""),
+            "differs": value != values.get(field),
         }
-        for name, value in options.flat(experiment)
+        for field, value in options.flat(experiment)
     ]
-    return sorted(fields, key=lambda field: not field["differs"])
+    return {
+        "preset": name if name in PRESETS else "",
+        "fields": sorted(fields, key=lambda field: not field["differs"]),
+    }
 
 
-def _heights(findings: Findings, true: np.ndarray, predicted: np.ndarray) -> list[dict]:
+def _flags(text: str) -> dict[str, str]:
+    """Flags of a file as ``--name=value`` lines; of repeated ones the last."""
+    pairs = (line.removeprefix("--").partition("=") for line in text.splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def _shares(findings: Findings, true: np.ndarray, predicted: np.ndarray) -> list[dict]:
+    """What predictions have in common with the truth, from all to nothing."""
     hierarchy = findings.dataset.hierarchy
-    counts = evaluation.count_by_height(predicted, true, hierarchy)
-    total = max(int(counts.sum()), 1)
+    right, wrong = evaluation.count_by_shared_level(predicted, true, hierarchy)
+    total = max(right + int(wrong.sum()), 1)
+    names = ["nothing but the root", *(f"same {n}" for n in hierarchy.level_names[:-1])]
+    counts = [("right", right), *zip(names[::-1], wrong[::-1].tolist(), strict=True)]
     return [
-        {
-            "height": height,
-            "meaning": _meaning(hierarchy, height),
-            "count": int(count),
-            "share": count / total,
-        }
-        for height, count in enumerate(counts)
+        {"meaning": meaning, "count": count, "share": count / total}
+        for meaning, count in counts
     ]
-
-
-def _meaning(hierarchy: Hierarchy, height: int) -> str:
-    """What the truth and a prediction have in common at a height."""
-    if height == 0:
-        return "right"
-    if height == hierarchy.num_levels:
-        return "nothing but the root in common"
-    if (hierarchy.depths == hierarchy.num_levels).all():
-        return f"same {hierarchy.level_names[hierarchy.num_levels - 1 - height]}"
-    return f"common ancestor {height} above the deepest class below it"
 
 
 def _confusions(findings: Findings) -> list[dict]:
@@ -251,6 +277,53 @@ def _mistakes(findings: Findings) -> list[dict]:
     ]
 
 
+def _neighbors(findings: Findings) -> list[dict]:
+    """Queries with the pictures of their nearest rows, by split."""
+    dataset, found = findings.dataset, findings.neighbors
+    if found is None or not kind_of(findings.given):
+        return []
+
+    def shown(row: int, query: int) -> dict:
+        return {
+            "name": row_name(dataset, row),
+            "path": " / ".join(label_path(dataset, row)),
+            "picture": row_picture(findings.given, row),
+            "likeness": _likeness(dataset, row, query),
+        }
+
+    return [
+        {
+            "split": split,
+            "queries": [
+                [shown(row, query) for row in (query, *found.nearest[query])]
+                for query in queries.tolist()
+            ],
+        }
+        for split, queries in found.queries.items()
+    ]
+
+
+def _likeness(dataset: Dataset, row: int, query: int) -> str:
+    """'same' where all known labels of a query are met, 'near' where the first is."""
+    labels, wanted = dataset.labels[row], dataset.labels[query]
+    known, first = wanted >= 0, _first_split(dataset.hierarchy)
+    if not known[first]:
+        return ""
+    if (labels == wanted)[known].all():
+        return "same"
+    return "near" if labels[first] == wanted[first] else "other"
+
+
+def _first_split(hierarchy: Hierarchy) -> int:
+    """The coarsest level with several nodes, 0 if there is none."""
+    return int(np.argmax(np.array(hierarchy.nodes_per_level) > 1))
+
+
+def _caption(name: str) -> str:
+    """What a picture shows, that of a subtree as that of the whole tree."""
+    return _PICTURES[re.sub(r"^subtree_\d+_", "", name)]
+
+
 def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> str:
     """The page as HTML.
 
@@ -266,7 +339,8 @@ def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> st
     measures = [name for column in columns_of(results).values() for name in column]
     for part in ("probes", "classes"):
         measures += results.get(part, {}).get("measures", {})
-    flags = folder.parent / "flags.txt"
+    flag_file = folder.parent / "flags.txt"
+    flags = flag_file.read_text() if flag_file.exists() else ""
     wrong = (predicted >= 0) & (true >= 0) & (predicted != true)
     return (
         templates()
@@ -281,19 +355,21 @@ def render(folder: pathlib.Path, findings: Findings, drawn: Iterable[str]) -> st
             tables=tables,
             terms=used_terms(measures),
             pictures={
-                name: {"uri": file_uri(folder / f"{name}.png"), "text": _PICTURES[name]}
+                name: {"uri": file_uri(folder / f"{name}.png"), "text": _caption(name)}
                 for name in drawn
             },
             map=map_data(dataset, measured, findings.embeddings),
             first=_first(results, hierarchy, measured.neighbors),
-            heights=_heights(findings, true, predicted),
+            shares=_shares(findings, true, predicted),
             num_unknown=int(np.sum(true < 0)),
             num_unpredicted=int(np.sum((predicted < 0) & (true >= 0))),
             num_wrong=int(wrong.sum()),
             confusions=_confusions(findings),
             mistakes=_mistakes(findings),
+            neighbors=_neighbors(findings),
+            near=hierarchy.level_names[_first_split(hierarchy)],
             kind=kind_of(findings.given),
-            settings=_settings(findings.experiment),
-            flags=flags.read_text() if flags.exists() else "",
+            settings=_settings(findings.experiment, _flags(flags)),
+            flags=flags,
         )
     )

@@ -13,6 +13,7 @@ from hierjax.data import Dataset
 _IMAGE_SIDE = 112
 _LARGEST_SIDE = 224
 _WHITE = 255
+_WIDEST = 1600
 
 
 def kind_of(dataset: Dataset) -> str:
@@ -67,8 +68,16 @@ def row_picture(dataset: Dataset, row: int) -> str:
 
 
 def file_uri(path: pathlib.Path) -> str:
-    """A picture of the report's folder as a data URI."""
-    return _data_uri(Image.open(path).convert("RGB"))
+    """A picture of the report's folder as a data URI, no wider than a page shows.
+
+    Lossless or not, whichever is shorter: flat colours are so without loss, clouds of
+    points with some.
+    """
+    image = Image.open(path).convert("RGB")
+    if image.width > _WIDEST:
+        height = round(image.height * _WIDEST / image.width)
+        image = image.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    return min(_data_uri(image), _data_uri(image, lossless=False), key=len)
 
 
 def _data_uri(image: Image.Image, *, lossless: bool = True) -> str:

@@ -106,10 +106,27 @@ def map_data(dataset: Dataset, measured: Evaluation, embeddings: np.ndarray) -> 
             }
             for level, name in enumerate(hierarchy.level_names)
         ],
+        "start": telling_level(labels),
         "paths": hierarchy.paths,
         "planes": planes(embeddings[drawn]),
         "space": space(embeddings[drawn]),
     }
+
+
+def telling_level(labels: np.ndarray) -> int:
+    """The level that a map is first coloured by.
+
+    The coarsest one where no node has more than half of the rows of known label, so
+    that colours tell something; the finest where every level has such a node.
+
+    Args:
+      labels: ``[N, L]`` node ids, -1 unknown.
+    """
+    for level, nodes in enumerate(labels.T):
+        known = nodes[nodes >= 0]
+        if known.size and 2 * np.bincount(known).max() <= known.size:
+            return level
+    return labels.shape[1] - 1
 
 
 def row_name(dataset: Dataset, row: int) -> str:

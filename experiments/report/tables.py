@@ -39,15 +39,41 @@ def render(results: dict) -> str:
             f"interval over each {results['bootstrap_unit']}."
         ),
     ]
-    if "input" not in columns:
-        parts.append(
-            Paragraph("The input is images: its own neighbours are not measured.")
-        )
+    if "collapse" in results:
+        parts.append(Paragraph(results["collapse"]))
+    if "input_linear" in results:
+        parts += _input_parts(results)
     if "probes" in results:
         parts += _probe_parts(results["probes"])
     if "classes" in results:
         parts += _class_parts(results["classes"])
     return markdown(parts)
+
+
+def _input_parts(results: dict) -> list[Part]:
+    """The linear classifier of the input, and verdicts on what is beside it."""
+    linear = results["input_linear"]
+    rows = [
+        [name, with_interval(entry), linear["chosen"][name.partition("/")[2]] or "-"]
+        for name, entry in linear["measures"].items()
+    ]
+    parts: list[Part] = [
+        Table(["input, linear classifier", "accuracy", "chosen"], rows),
+        Paragraph(f"Neighbours of the input: {results['input']['form']}."),
+    ]
+    rows = [
+        [f"{kind}/{level}", entry["verdict"] or "-", *_difference(entry)]
+        for kind, by_level in results["verdicts"].items()
+        for level, entry in by_level.items()
+    ]
+    if rows:
+        headings = ["beside the input", "verdict", "difference, paired", "against"]
+        parts.append(Table(headings, rows))
+    return parts
+
+
+def _difference(entry: dict) -> tuple[str, str]:
+    return with_interval(entry, sign="+"), entry["against"]
 
 
 def _table(title: str, columns: dict[str, dict]) -> Table:

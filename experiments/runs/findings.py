@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from experiments.runs.neighbors import Neighbors
 from experiments.settings.experiment import Experiment
 from hierjax.data import Dataset
 from hierjax.evaluation import Evaluation
@@ -26,6 +27,7 @@ class Findings:
       records: of the training, possibly none.
       per_query: part of the results to the values of every query by measure.
       model: that was trained, None without training.
+      neighbors: nearest rows of a few queries, None where none were looked for.
       masks: ``[L, D]`` mean masks a level, None where there are none.
     """
 
@@ -40,4 +42,5 @@ class Findings:
     records: list[dict]
     per_query: dict[str, dict[str, np.ndarray]]
     model: TrainedModel | None = None
+    neighbors: Neighbors | None = None
     masks: np.ndarray | None = None

@@ -8,7 +8,8 @@ import numpy as np
 from experiments.runs.workdir import read_experiment
 from experiments.settings import notices
 from hierjax import data, inference
-from hierjax.data.own.unlabelled import read_unlabelled
+from hierjax.data.own.unlabelled import are_texts, read_texts, read_unlabelled
+from hierjax.data.reading.texts import tell_unknown, text_names
 from hierjax.errors import UserError
 
 
@@ -51,10 +52,24 @@ def of_dataset(dataset: data.Dataset, model: inference.TrainedModel) -> Rows:
     Args:
       dataset: as the run loads it, its features mapped already.
       model: of the run.
+
+    Raises:
+      UserError: they are not what the model was trained on.
     """
+    shape = model.input_shape
+    for feature_map in model.feature_maps:
+        shape = feature_map.shape_after(shape)
+    if dataset.features.shape[1:] != shape:
+        raise UserError(
+            f"{dataset.name} has rows of shape {list(dataset.features.shape[1:])}, the "
+            f"model was trained on {list(shape)}; give the rows to embed as --data_path"
+        )
     # What the maps did to these features must not be done again.
     unmapped = dataclasses.replace(
-        model, feature_maps=(), input_shape=dataset.features.shape[1:]
+        model,
+        feature_maps=(),
+        input_shape=dataset.features.shape[1:],
+        input_dtype="uint8" if dataset.features.dtype == np.uint8 else "float32",
     )
     split = np.full(len(dataset.labels), "", "<U10")
     for name, rows in dataset.splits.items():
@@ -77,7 +92,7 @@ def read(
 
     Args:
       path: see `data.unlabelled.read_unlabelled`; ``sizes`` are needed by models that
-        read them.
+        read them. Of texts also `data.unlabelled.read_texts`.
       model: to embed with.
       skip_unreadable: leave out files that cannot be read.
       pixel_max: white in images of more than 8 bits, as in training; 0: by the files.
@@ -85,6 +100,17 @@ def read(
     Raises:
       UserError: no such file, or data that the model cannot take.
     """
+    if model.text_encoding is not None and are_texts(path):
+        texts = read_texts(path)
+        vectors = model.text_encoding(texts)
+        with notices.printed():
+            tell_unknown(str(path), vectors)
+        return Rows(model.embed(vectors), np.array(text_names(texts), str), {})
+    if model.text_encoding is not None and path.suffix.lower() != ".npz":
+        raise UserError(
+            f"{path}: the model takes texts; give a .csv or .tsv with a column 'text', "
+            "a .txt with a text a line, or an .npz with vectors of texts"
+        )
     with notices.printed():
         arrays = read_unlabelled(
             path,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from experiments.settings.experiment import Experiment
 from experiments.settings.loading import embed_input
@@ -69,13 +70,23 @@ class Obtained:
             self.embed, self.dataset, distance=self.neighbor_distance
         )
 
+    def embed_untrained(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings ``[N, D]`` of the network as it was before training."""
+        embed = training.embedder(
+            self.model,
+            untrained_variables(self.experiment, self.dataset),
+            self.dataset.inputs,
+            method=self.experiment.measured,
+        )
+        return embed(rows)
+
     def augmented(self) -> Callable:
         """``(rows [N], epoch) -> [N, F]`` of inputs augmented anew every epoch."""
         one_view = dataclasses.replace(self.experiment, num_views=1)
         return training.augmented_embedder(
             self.model,
             self.state.variables,
-            self.dataset.inputs,
+            self.dataset.training_inputs,
             augmentation(one_view),
             seed=self.experiment.seed,
         )
@@ -139,7 +150,8 @@ def restore(
         experiment.config(),
         workdir,
     )
-    records = training.read_records(workdir / "metrics.jsonl")
+    path = workdir / "metrics.jsonl"
+    records = training.read_records(path) if path.exists() else []
     return of_state(experiment, dataset, state, records=records)
 
 

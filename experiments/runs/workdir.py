@@ -1,16 +1,38 @@
 """A run's folder: claimed by one run, read back, and held to its own data."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
 from experiments.runs.environment import describe_hardware
 from experiments.runs.files import FORMAT, read_json, write_json
 from experiments.settings import formats
 from experiments.settings.experiment import Experiment
-from hierjax import data, options, training
+from hierjax import data, locking, options, stored, training
 from hierjax.errors import UserError
 from hierjax.training.resuming import WITHOUT_EFFECT
 
 _DATA = "data.json"
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path, purpose: str) -> Iterator[None]:
+    """Keep other processes out of a workdir that is written into.
+
+    The processes of a run on several hosts hold it together.
+
+    Args:
+      workdir: made where it is missing.
+      purpose: what is done meanwhile, such as 'training'.
+
+    Raises:
+      UserError: another process holds it, or it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        training.hosts.on_main(
+            lambda: stack.enter_context(locking.locked(workdir, purpose))
+        )
+        yield
 
 
 def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str):
@@ -22,18 +44,15 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
     """
     path = workdir / "config.json"
     try:
-        # A run that failed before its first step left nothing worth keeping.
-        records = workdir / "metrics.jsonl"
-        if (workdir / "results.json").exists() or (
-            records.exists() and records.stat().st_size
-        ):
+        if _is_begun(workdir):
             _check_same_settings(workdir, read_experiment(workdir), experiment)
             # A run that was given more steps is that longer run from now on.
             (workdir / "flags.txt").write_text(flag_text)
             write_json(path, formats.to_record(experiment))
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        if any(workdir.iterdir()) and not path.exists():
+        others = [at for at in workdir.iterdir() if not locking.is_lock(at)]
+        if others and not path.exists():
             raise UserError(
                 f"workdir {workdir} is not empty and holds no run; choose another "
                 "--workdir"
@@ -48,6 +67,17 @@ def claim_workdir(workdir: pathlib.Path, experiment: Experiment, flag_text: str)
         ) from None
 
 
+def _is_begun(workdir: pathlib.Path) -> bool:
+    """Whether there is more of a run than one that failed before its first step has."""
+    records, checkpoints = workdir / "metrics.jsonl", workdir / "checkpoints"
+    return (
+        (workdir / "results.json").exists()
+        or (records.exists() and records.stat().st_size > 0)
+        # It was stopped before its first evaluation.
+        or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+    )
+
+
 def _check_same_settings(
     workdir: pathlib.Path, held: Experiment, wanted: Experiment
 ) -> None:
@@ -59,7 +89,7 @@ def _check_same_settings(
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         + (f" ({against})" if key == "num_steps" else "")
         for key in dict.fromkeys((*old, *new))
-        if old.get(key) != new.get(key) and key not in WITHOUT_EFFECT
+        if old.get(key) != new.get(key) and key not in (*WITHOUT_EFFECT, "cache_dir")
     ]
     if differing:
         raise UserError(
@@ -77,12 +107,15 @@ def read_experiment(workdir: pathlib.Path) -> Experiment:
     path = workdir / "config.json"
     if not path.exists():
         raise UserError(f"{workdir} holds no run: {path} is missing")
+    record = read_json(path)
+    if "dataset" not in record:
+        raise UserError(f"{path} is damaged: it names no dataset")
     try:
-        return formats.from_record(dict(read_json(path)))
+        with stored.refused(path):
+            return formats.from_record(record)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not the configuration of a run: {error}") from None
+        about = "" if str(path) in str(error) else f"{path}: "
+        raise UserError(f"{about}{error}") from None
 
 
 def check_same_data(workdir: pathlib.Path, dataset: data.Dataset) -> None:
@@ -95,10 +128,12 @@ def check_same_data(workdir: pathlib.Path, dataset: data.Dataset) -> None:
     if not path.exists() or not (workdir / "metrics.jsonl").exists():
         return
     held, found = read_json(path), _identity(dataset)
-    if held["digest"] != found["digest"]:
+    with stored.refused(path):
+        described, digest = held["described"], held["digest"]
+    if digest != found["digest"]:
         raise UserError(
             f"workdir {workdir} holds a run on other rows, labels or splits: then "
-            f"{held['described']}; now {found['described']}; bring the data back as "
+            f"{described}; now {found['described']}; bring the data back as "
             "they were, or train anew in another --workdir"
         )
 
@@ -118,6 +153,31 @@ def describe_data(dataset: data.Dataset) -> str:
     )
     splits = ", ".join(f"{name} {len(rows)}" for name, rows in dataset.splits.items())
     return f"{dataset.name}: {levels}; {splits}"
+
+
+def undefined_levels(dataset: data.Dataset, split: str) -> list[str]:
+    """Levels of which a split knows no label, and which measures those leave undefined.
+
+    Args:
+      dataset: labels and splits.
+      split: that is measured.
+
+    Returns:
+      A sentence for each, none where every split knows some.
+    """
+    held = [s for s in ("train", "validation", split) if s in dataset.splits]
+    said = []
+    for level, name in enumerate(dataset.hierarchy.level_names):
+        known = dataset.labels[:, level] >= 0
+        blank = [s for s in dict.fromkeys(held) if not known[dataset.rows(s)].any()]
+        if blank:
+            only_k = blank == ["validation"] and split != "validation"
+            what = "k-NN accuracy" if only_k else "accuracies"
+            said.append(
+                f"level {name}: {known.sum()} of {len(known)} rows have a label, none "
+                f"in {' and '.join(blank)}; its {what} will be undefined (-)"
+            )
+    return said
 
 
 def keep_identity(workdir: pathlib.Path, dataset: data.Dataset) -> None:

@@ -1,6 +1,7 @@
 """One experiment as plain data."""
 
 import dataclasses
+import functools
 
 from hierjax import data, models, objectives, training
 from hierjax.errors import UserError
@@ -13,14 +14,23 @@ ENCODERS = {
     "linear": models.Linear,
     "mlp": models.MLP,
     "convnet": models.ConvNet,
+    "convnet_flat": functools.partial(models.ConvNet, flatten=True),
+    "pooled_convnet": models.PooledConvNet,
     "pointnet": models.PointNet,
     "small_resnet": models.SmallResNet,
     "resnet18": models.CifarResNet18,
     "resnet50": models.CifarResNet50,
     "imagenet_resnet50": models.ResNet50,
     "inception_v3": models.InceptionV3,
+    "efficientnet_lite0": models.EfficientNetLite0,
+    "efficientnet_lite1": models.EfficientNetLite1,
+    "efficientnet_lite2": models.EfficientNetLite2,
 }
-_WITH_WIDTH = ("convnet", "small_resnet", "pointnet")
+PRETRAINABLE = (*models.NETWORKS, "small_resnet", "resnet18", "resnet50")
+"""Encoders that can be frozen and resize images."""
+_WITH_WIDTH = ("convnet", "convnet_flat", "small_resnet", "pointnet")
+OF_VECTORS = ("linear", "mlp")
+"""Encoders that take vectors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +78,31 @@ class Experiment(training.Config):
     pixel_max: int = option(
         0, "white in images of more than 8 bits; 0: by the files.", minimum=0
     )
+    encoder: str = option(
+        "",
+        "frozen pretrained network whose features take the place of images, computed "
+        "once and kept in `cache_dir`; '' leaves images as they are.",
+        choices=("", *models.frozen_encoder_names()),
+    )
+    encoder_weights: str = option(
+        "", "file of its weights; '': those of the installed extra `pretrained`."
+    )
+    encoder_side: int = option(
+        0,
+        "side in pixels to which it resizes images; 0: that of its own training.",
+        minimum=0,
+    )
+    cached_views: int = option(
+        8,
+        "with `encoder`: copies that `augment` makes of every training image once, of "
+        "which a step draws its views; none where augment is 'none'.",
+        minimum=1,
+    )
+    cache_dir: str = option(
+        "",
+        "folder of features that were computed, safe to delete; '': hierjax in "
+        "`$XDG_CACHE_HOME` or `~/.cache`.",
+    )
     num_train: int = option(
         0, "keep so many training rows, drawn by the seed; 0: all.", minimum=0
     )
@@ -85,6 +120,9 @@ class Experiment(training.Config):
     )
     standardize: bool = option(
         True, "zero mean and unit variance by the training rows."
+    )
+    common_scale: bool = option(
+        False, "zero mean, and one scale for all features, by the training rows."
     )
     pca: int = option(
         0, "keep this many principal components of the inputs; 0: all.", minimum=0
@@ -122,11 +160,17 @@ class Experiment(training.Config):
         "in which the network computes, 'float32' or 'bfloat16'.",
         choices=("float32", "bfloat16"),
     )
+    init: str = option(
+        "random",
+        "where training starts, 'random'; 'pca' or 'identity': the model linear starts "
+        "from what it is fed; 'auto': the data decide.",
+        choices=("random", "pca", "identity", AUTO),
+    )
     embed_dim: int = option(3, "dimension of the embedding.", minimum=1)
     width: int = option(
         0,
-        "channels of the first stage of 'convnet', 'small_resnet' or 'pointnet'; each "
-        "of the two further ones doubles them; 0: the network's own.",
+        "channels of the first stage of 'convnet', 'convnet_flat', 'small_resnet' or "
+        "'pointnet'; each of the two further ones doubles them; 0: the network's own.",
         minimum=0,
     )
     head_layers: int = option(
@@ -139,8 +183,25 @@ class Experiment(training.Config):
     )
     weights: str = option(
         "",
-        "file of pretrained weights, in `data_dir` or a whole path; '' starts at "
-        "random.",
+        "file of pretrained weights, in `data_dir` or a whole path; 'imagenet': those "
+        "of the installed extra `pretrained`; '' starts at random.",
+    )
+    fresh_stem: bool = option(
+        False,
+        "start the first convolution at random and keep the others' weights, as Kim et "
+        "al. do; images then stay 0 to 1.",
+    )
+    trainable: str = option(
+        "all",
+        "what of a network with pretrained weights is trained: 'all'; 'last', its last "
+        "stage and the head; or 'head'. The rest keeps its BatchNorm statistics too.",
+        choices=models.TRAINABLE,
+    )
+    model_side: int = option(
+        0,
+        "side in pixels to which a residual network, Inception or EfficientNet resizes "
+        "images, in training and after; 0: it takes them as they are.",
+        minimum=0,
     )
     size_inform: bool = option(
         False, "add a term from the image's original size to the embedding."
@@ -159,6 +220,9 @@ class Experiment(training.Config):
     method: objectives.Method = option(
         objectives.RankBased(), "how to train; it brings options of its own."
     )
+    regularizer: objectives.Regularizer = option(
+        objectives.NoRegularizer(), "added to what the method minimises: 'cpcc'."
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -168,8 +232,20 @@ class Experiment(training.Config):
             )
         if 0 < self.long_tail < 1:
             raise UserError(f"long_tail must be 0 or at least 1, got {self.long_tail}")
+        if self.standardize and self.common_scale:
+            raise UserError(
+                "standardize and common_scale are two scales; set one of them false"
+            )
+        if self.init not in ("random", AUTO) and self.model not in ("linear", AUTO):
+            raise UserError(
+                f"init {self.init} is of the model linear, got model {self.model}"
+            )
+        if self.init not in ("random", AUTO) and self.weights:
+            raise UserError("init and weights are two starts; leave one of them out")
         if self.width and self.model not in (*_WITH_WIDTH, AUTO):
             raise UserError(f"width is not set for the model {self.model}; leave it 0")
+        self._check_weights()
+        self._check_encoder()
         if self.num_views > 1 and self.augment == "none":
             raise UserError(
                 f"num_views {self.num_views} without augment would be identical views"
@@ -184,6 +260,51 @@ class Experiment(training.Config):
             wanted = f"{least} or more" if most is None else f"{least} to {most}"
             raise UserError(
                 f"{self.method.name} takes num_views {wanted}, got {self.num_views}"
+            )
+
+    def _check_weights(self) -> None:
+        """What goes together with pretrained weights."""
+        if self.trainable != "all" and (not self.weights or self.fresh_stem):
+            raise UserError(
+                f"trainable {self.trainable} would leave layers as they were "
+                "initialised; set weights, and fresh_stem=false"
+            )
+        if self.model not in PRETRAINABLE:
+            for name, default in (("trainable", "all"), ("model_side", 0)):
+                if getattr(self, name) != default:
+                    raise UserError(
+                        f"{name} is not set for the model {self.model}; leave it "
+                        f"{default}"
+                    )
+        if self.weights == models.IMAGENET and self.model not in models.NETWORKS:
+            raise UserError(
+                f"there are no ImageNet weights of the model {self.model}; there are "
+                f"of {', '.join(models.NETWORKS)}"
+            )
+
+    def _check_encoder(self) -> None:
+        """What goes together with a frozen encoder."""
+        if not self.encoder:
+            for name in ("encoder_weights", "encoder_side"):
+                if getattr(self, name):
+                    raise UserError(f"{name} is of an encoder, and encoder is not set")
+            return
+        if self.model not in (*OF_VECTORS, AUTO):
+            raise UserError(
+                f"encoder makes vectors of images, and the model {self.model} takes no "
+                f"vectors; accepted are {', '.join(OF_VECTORS)}"
+            )
+        if self.augment in ("none", AUTO):
+            return
+        if self.num_views > self.cached_views:
+            raise UserError(
+                f"num_views {self.num_views} are drawn of cached_views "
+                f"{self.cached_views}; that many at least are needed"
+            )
+        if self.noise:
+            raise UserError(
+                "noise is not added to the views of an encoder; set augment=none or "
+                "noise=0"
             )
 
     def config(self) -> training.Config:

@@ -27,6 +27,9 @@ def from_record(record: Mapping[str, Any]) -> Experiment:
       UserError: a format from the future, or fields that no version had.
     """
     number = record.get("format", 1)
+    if record.get("weights") and "fresh_stem" not in record:
+        # Before there was this option, the first convolution always started afresh.
+        record = {**record, "fresh_stem": True}
     if number == 1:
         return options.changed(Experiment(), from_flat(record))
     if number != FORMAT:

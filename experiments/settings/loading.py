@@ -3,8 +3,8 @@
 import functools
 import pathlib
 
-from experiments.settings import notices
-from experiments.settings.experiment import Experiment
+from experiments.settings import encoding, notices
+from experiments.settings.experiment import AUTO, Experiment
 from hierjax import data, evaluation
 from hierjax.data import transforms
 from hierjax.errors import MissingDataError
@@ -17,7 +17,7 @@ OWN_FILES = {
 
 
 def load_given(experiment: Experiment) -> data.Dataset:
-    """Load the data set as it is, loaded once for all who ask."""
+    """Load the data set as it is, images as such, loaded once for all who ask."""
     return _load_as_given(
         experiment.dataset,
         experiment.data_dir,
@@ -25,6 +25,7 @@ def load_given(experiment: Experiment) -> data.Dataset:
         experiment.hierarchy,
         experiment.label_fields,
         experiment.image_size,
+        encoding.side_of_files(experiment),
         experiment.parents,
         experiment.edge_order,
         experiment.missing_as_names,
@@ -38,8 +39,10 @@ def load_given(experiment: Experiment) -> data.Dataset:
 
 def load_data(experiment: Experiment) -> data.Dataset:
     """Load the data set and apply what the experiment does to it; rows stay."""
-    dataset = load_given(experiment)
+    given = dataset = load_given(experiment)
     seed = experiment.seed
+    if experiment.encoder:
+        dataset = encoding.encode(experiment, given)
     if experiment.num_train:
         dataset = transforms.keep_train(dataset, experiment.num_train, seed)
     if experiment.num_evaluated:
@@ -56,12 +59,16 @@ def load_data(experiment: Experiment) -> data.Dataset:
         dataset = transforms.coarse_only(dataset)
     elif experiment.incomplete == "drop":
         dataset = transforms.drop_incomplete(dataset)
+    if experiment.encoder and experiment.augment not in ("none", AUTO):
+        dataset = encoding.add_views(experiment, dataset, given)
     if experiment.noise:
         dataset = transforms.add_noise(dataset, experiment.noise, seed)
     if experiment.pca:
         dataset = transforms.pca(dataset, experiment.pca)
     if experiment.standardize:
         dataset = transforms.standardize(dataset)
+    elif experiment.common_scale:
+        dataset = transforms.center(dataset)
     return dataset
 
 
@@ -80,6 +87,7 @@ def _load_as_given(
     hierarchy,
     fields,
     image_size,
+    default_size,
     parents,
     edge_order,
     missing_as_names,
@@ -106,6 +114,7 @@ def _load_as_given(
             hierarchy=hierarchy or None,
             label_fields=[field.strip() for field in fields.split(",") if field],
             image_size=image_size,
+            default_size=default_size,
             parents=parents,
             edge_order=edge_order or None,
             missing_as_names=missing_as_names,

@@ -62,7 +62,7 @@ def test_from_flags_to_report_and_again(
     arguments += ["--set=model=linear", "--set=augment=none"]
     assert run(train, *arguments, "--set=steps_per_call=3") == 0
     text = capsys.readouterr().out
-    assert re.search(r"^instrument +0\.0.. .*\[.*\]$", text, re.M)
+    assert re.search(r"^instrument +[0-9]+ +0\.0.. .*\[.*\]$", text, re.M)
     assert "agree with the tree by gamma" in text
     text = (tmp_path / "w" / "report" / "report.md").read_text()
     assert "| classes | proxies | means |" in text and "| gamma/all |" in text
@@ -111,7 +111,7 @@ def test_a_preset_moves_to_own_vectors(run, capsys, tmp_path, name):
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
     output = capsys.readouterr().out
     assert "for npz: model = 'auto'" in output
-    assert "for these data: model = 'mlp'" in output
+    assert "for these data: model = 'linear'" in output
     config = read_json(tmp_path / "w" / "config.json")
     assert config["augment"] == "none" and not config["size_inform"]
     assert (
@@ -157,7 +157,7 @@ def test_images_with_sizes_from_the_published_layout(run, capsys, tmp_path):
     assert run(train, *arguments, f"--workdir={tmp_path}/w") == 0
     assert "train 42, validation 6, test 12" in capsys.readouterr().out
     written = (tmp_path / "w" / "report" / "report.md").read_text()
-    assert "its own neighbours are not measured" in written
+    assert "| test, n = 12 | input | learned | gain |" in written
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,3 @@ def test_mistakes_are_one_sentence(fails, workdir, arrays, tmp_path):
     fails(embed, [at, f"--data_path={wrong}"], "'features' is missing", "data")
     fails(export, [], "--workdir is missing")
     fails(export, [at, "--platforms=cpu,abacus"], "abacus", "cuda")
-
-
-@pytest.mark.parametrize(
-    ("cell", "written"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("a=b", "a=b"), ("", "")]
-)
-def test_no_cell_is_a_formula(cell, written):
-    assert embed._as_text(cell) == written

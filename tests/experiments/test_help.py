@@ -10,11 +10,12 @@ import pytest
 
 from experiments import completion, embed, train
 from experiments.cli import help_text
-from experiments.papers import PRESETS, QUICKSTART
+from experiments.papers import PRESETS
 from experiments.settings.loading import load_data
 from experiments.settings.methods import fit, rehearse
 from hierjax import training
 
+LINEAR = "rank_based/gm_notes/rbl_block_edge"
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -88,14 +89,15 @@ def test_a_dry_run_tells_what_a_run_takes_and_writes_nothing(
     run, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert run(train, "--dry_run", "--num_devices=2", "--batch_size=8") == 0
+    arguments = ("--num_devices=2", "--batch_size=8", "--num_steps=2000")
+    assert run(train, "--dry_run", f"--experiment={LINEAR}", *arguments) == 0
     text = capsys.readouterr().out
     lines = dict(line.split(None, 1) for line in text.splitlines() if "  " in line)
     assert lines["inputs"] == "float32 [1530, 24, 32]"
     assert lines["batch"].startswith("int32 [2, 4]")
-    assert lines["embeddings"] == "float32 [8, 64]"
-    # 24 x 32 inputs to 64 outputs, and their bias.
-    assert lines["parameters"].startswith("49,216 of the model, 0 of")
+    assert lines["embeddings"] == "float32 [8, 3]"
+    # 24 x 32 inputs to 3 outputs, and their bias.
+    assert lines["parameters"].startswith("2,307 of the model, 0 of")
     assert lines["devices"] == "2"
     assert "one step" in lines["time"] and "2,000 steps" in lines["time"]
     assert not list(tmp_path.iterdir())
@@ -111,11 +113,11 @@ def test_a_dry_run_refuses_what_a_run_refuses(fails):
 
 
 def test_a_rehearsal_starts_as_the_run_does():
-    quickstart = PRESETS[QUICKSTART].experiment
-    dataset = load_data(quickstart)
-    found = rehearse(quickstart, dataset, num_devices=1)
+    linear = PRESETS[LINEAR].experiment
+    dataset = load_data(linear)
+    found = rehearse(linear, dataset, num_devices=1)
     assert isinstance(found, training.Rehearsal)
-    first_step = dataclasses.replace(quickstart, num_steps=1, eval_every=1)
+    first_step = dataclasses.replace(linear, num_steps=1, eval_every=1)
     records = fit(first_step, dataset, num_devices=1).records
     assert records[0]["loss"] == pytest.approx(found.loss, rel=1e-5)
     assert found.data_bytes == 1530 * (24 * 32 + 2) * 4

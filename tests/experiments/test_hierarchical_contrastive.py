@@ -109,6 +109,7 @@ def test_from_flags_to_report_and_again(
             )
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     chosen = PRESETS["hierarchical_contrastive/hierarchical_digits/ahmlc"].experiment
     settings = {"num_steps": 6, "eval_every": 3, "warmup_steps": 1, "batch_size": 16}

@@ -52,8 +52,9 @@ def test_leaks_and_lonely_classes_are_warned_of(run, capsys, tmp_path):
         "examples that occur in several splits: 1, such as row 0, row 119; ",
         "examples that occur with different labels",
         "groups (group) that lie in several splits",
-        "classes of one row, which cannot be trained on and tested: 1, z",
-        "classes with rows, but none for training: 1, c1",
+        "classes of one row, which cannot be trained on and tested: 1, b/z",
+        "level level_0: 99% of the rows are a, which a blind guess gets right",
+        "classes with rows, but none for training: 1, a/c1",
         "classes are unequal, 59 to 1",
         "features that are the same in all training rows: 1 of 2",
     ):
@@ -104,3 +105,13 @@ def test_names_are_shown_and_not_obeyed(run, capsys, tmp_path):
     assert (
         "nodes of one parent that are called alike, kept apart: 1, such as a/" in text
     )
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(70, False), (71, True)])
+def test_a_level_that_one_node_fills(run, capsys, tmp_path, rows, warned):
+    labels = np.array(["a", "b"])[(np.arange(100) >= rows).astype(int)]
+    features = np.random.default_rng(0).normal(size=(100, 2))
+    path = make_npz(tmp_path / "own.npz", features=features, labels=labels)
+    assert run(inspect_data, f"--data_path={path}") == 0
+    text = capsys.readouterr().out
+    assert ("of the rows are a, which a blind guess gets right" in text) == warned

@@ -70,8 +70,10 @@ def test_features_with_a_table_of_paths(run, fails, tmp_path):
     arguments = [f"--data_path={tmp_path}/labels.csv", f"--workdir={tmp_path}/w"]
     assert run(train, *arguments, *SHORT) == 0
     config = read_json(tmp_path / "w" / "config.json")
-    assert (config["dataset"], config["model"]) == ("csv", "mlp")
-    assert config["standardize"] and config["augment"] == "none"
+    assert (config["dataset"], config["model"]) == ("csv", "linear")
+    assert config["init"] == "identity" and config["evaluate_start"]
+    assert config["standardize"] != config["common_scale"]
+    assert config["augment"] == "none"
     # What the data decide is decided alike the second time.
     fails(train, [*arguments, *SHORT, "--seed=4"], "seed was 0 and is now 4")
 
@@ -79,7 +81,8 @@ def test_features_with_a_table_of_paths(run, fails, tmp_path):
 def small_images(root, per_class):
     paint(root, *(f"{c}/{i}.png" for c in "ab" for i in range(per_class)))
     preset = PRESETS["rank_based/folder/rbl_block_edge"].experiment
-    return dataclasses.replace(preset, data_path=str(root))
+    changes = {"data_path": str(root), "selection": "silhouette/average"}
+    return dataclasses.replace(preset, **changes)
 
 
 def test_what_the_user_sets_stays(capsys, tmp_path):
@@ -116,6 +119,47 @@ def test_unknown_validation_labels_choose_another_measure(tmp_path):
     assert adapting.adapt(chosen, ()).selection == "nn/average"
 
 
+def vectors(tmp_path, features, **changes):
+    """An experiment of a pair loss on vectors of two classes, in all splits."""
+    labels = np.array(["a", "b"])[np.arange(len(features)) % 2]
+    split = np.array(["train", "train", "val", "test"])[
+        np.arange(len(features)) // 2 % 4
+    ]
+    path = make_npz(tmp_path / "v.npz", features=features, labels=labels, split=split)
+    preset = PRESETS["rank_based/npz/triplet"].experiment
+    return dataclasses.replace(preset, data_path=str(path), **changes)
+
+
+def test_vectors_start_from_themselves_in_the_better_scaling(tmp_path):
+    rng = np.random.default_rng(0)
+    told = np.where(np.arange(160) % 2, 3.0, -3.0)[:, None]
+    noise = rng.normal(size=(160, 30))
+    unequal = 1e-5 * np.hstack([told + 0.1 * noise[:, :1], 0.1 * noise])
+    adapted = adapting.adapt(vectors(tmp_path, unequal), ())
+    assert adapted.common_scale and not adapted.standardize
+    assert (adapted.model, adapted.init) == ("linear", "identity")
+    assert adapted.evaluate_start
+    dataset = loading.load_data(adapted)
+    train = dataset.features[dataset.rows("train")]
+    assert np.sqrt(np.mean(np.square(train))) == pytest.approx(1, abs=1e-4)
+
+    hidden = np.hstack([told + 0.1 * noise[:, :1], 1000 * noise[:, :2]])
+    (tmp_path / "two").mkdir()
+    adapted = adapting.adapt(vectors(tmp_path / "two", hidden, embed_dim=2), ())
+    assert adapted.standardize and adapted.init == "pca"
+
+
+def test_a_perceptron_and_a_users_own_scaling_stay(tmp_path):
+    features = np.random.default_rng(0).normal(size=(40, 5))
+    mlp = vectors(tmp_path, features, model="mlp")
+    adapted = adapting.adapt(mlp, ("model", "standardize"))
+    assert (adapted.model, adapted.init) == ("mlp", "random")
+    assert adapted.standardize and not adapted.evaluate_start
+    probes = PRESETS["hierarchical_contrastive/npz/supcon_fine"].experiment
+    probes = dataclasses.replace(probes, data_path=mlp.data_path)
+    assert adapting.adapt(probes, ()).model == "mlp"
+
+
 def test_mistakes_say_what_to_do_next(fails, tmp_path):
     where = f"--workdir={tmp_path}/w"
     np.savez(tmp_path / "f.npz", features=np.eye(9))
@@ -145,11 +189,11 @@ def of_shape(*shape, dtype=np.float32, low=0.0, high=1.0):
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
-        (of_shape(20), ("mlp", "none", True, 1)),
-        (of_shape(20, dtype=np.uint8, high=255), ("mlp", "none", True, 1)),
-        (of_shape(4, 5), ("mlp", "none", True, 1)),
-        (of_shape(8, 8), ("mlp", "none", True, 1)),
-        (of_shape(2, 9, 9, 9), ("mlp", "none", True, 1)),
+        (of_shape(20), ("linear", "none", True, 1)),
+        (of_shape(20, dtype=np.uint8, high=255), ("linear", "none", True, 1)),
+        (of_shape(4, 5), ("linear", "none", True, 1)),
+        (of_shape(8, 8), ("linear", "none", True, 1)),
+        (of_shape(2, 9, 9, 9), ("linear", "none", True, 1)),
         (of_shape(40, 3), ("pointnet", "points_rotate_jitter", False, 2)),
         (of_shape(600, 3), ("pointnet", "points_256", False, 2)),
         (of_shape(24, 32), ("convnet", "random_shift_noise", False, 2)),

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import report
+from experiments.papers import PRESETS
 from experiments.report import glossary, page, points
 from experiments.report.values import number
 from experiments.runs import measuring
@@ -121,6 +122,25 @@ def hostile(tmp_path_factory):
         names=[f"dir/<b>{k}</b>&.png" for k in range(90)],
         hide=3,
     )
+    levels = HOSTILE.level_names
+    right = {level: {"value": 0.5, "low": 0.412, "high": 0.588} for level in levels}
+    compared = {
+        level: entry | {"verdict": "better", "against": f"knn/{level}"}
+        for level, entry in right.items()
+    }
+    findings.results.update(
+        input=findings.results["learned"] | {"form": "as given"},
+        input_linear={
+            "measures": {f"linear/{k}": right[k] for k in levels},
+            "chosen": dict.fromkeys(levels, "LDA"),
+        },
+        verdicts={"knn": compared, "classifier": compared},
+        classes={
+            "measures": {f"accuracy/{k}/proxies": right[k] for k in levels},
+            "untrained_classes": [],
+            "untested_classes": [],
+        },
+    )
     report.write(folder, findings)
     return folder, findings, (folder / "index.html").read_text("utf-8")
 
@@ -157,7 +177,7 @@ def test_measures_and_explanations(hostile):
         assert number(entry["value"]) in shown.text, measure
     ids = {attributes.get("id") for _, attributes in shown.tags}
     terms = [a for a in shown.all("button") if a.get("class") == "term"]
-    assert len(terms) == 6
+    assert len(terms) == 7
     for term in terms:
         assert term["aria-describedby"] in ids
     assert "Range: -1 to 1; 0 on the border; higher is better." in shown.text
@@ -184,18 +204,40 @@ def test_pictures_are_those_of_the_rows(hostile):
         np.testing.assert_array_equal(pixels, findings.dataset.features[row])
 
 
-def test_settings_that_differ_come_first(hostile):
+def test_settings_that_differ_from_the_preset_come_first(hostile):
     text = Page(hostile[2]).text
+    # Without a name it is the one that a command without a name takes.
     differ, same = (
-        text.index(f"{name} the defaults") for name in ("Differ from", "As")
+        text.index(f"{name} the preset quickstart") for name in ("Differ from", "As")
     )
-    assert differ < text.index("margin 0.5 0.1") < same < text.index("embed_dim 3")
+    assert differ < text.index("margin 0.5 0.1") < same
+    assert differ < text.index("embed_dim 3 128") < same < text.index("momentum 0.0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("--experiment=rank_based/gm_notes/rbl\n--seed=3\n", "rank_based/gm_notes/rbl"),
+        ("--experiment=one_that_is_gone\n", ""),
+        ("", "class_hierarchies/npz/proxydr"),
+    ],
+)
+def test_settings_are_compared_with_the_named_preset(flags, name):
+    run = Experiment(dataset="npz", embed_dim=77)
+    found = page._settings(run, page._flags(flags))
+    assert found["preset"] == name
+    preset = PRESETS[name].experiment if name else Experiment()
+    (field,) = [f for f in found["fields"] if f["name"] == "embed_dim"]
+    assert (field["value"], field["preset"]) == (77, preset.embed_dim)
+    assert field["differs"]
 
 
 def test_the_folder_holds_pictures_and_trees(hostile):
     folder = hostile[0]
     for name in ("embeddings", "embeddings_3d", "dendrograms", "class_distances"):
-        assert (folder / f"{name}.png").stat().st_size > 5_000
+        picture = folder / f"{name}.png"
+        assert 2_000 < picture.stat().st_size < 200_000
+        assert Image.open(picture).mode == "P"
     assert (folder / "means_upgma.nwk").read_text().endswith(";\n")
     assert "silhouette/average" in (folder / "report.md").read_text()
 
@@ -237,6 +279,28 @@ def test_odd_runs_have_a_page(name, tmp_path):
     assert len(text) < 7_000_000
 
 
+def test_many_classes_are_drawn_by_subtree(monkeypatch):
+    tree = Hierarchy.from_paths(
+        [("a", "b", f"{k}") for k in range(5)]
+        + [("a", "c", f"{k}") for k in range(5, 9)]
+        + [("d", "e", "9"), ("d", "f", "10"), ("g", "h", "11")]
+    )
+    present = np.ones(12, bool)
+    assert report.subtrees(tree, present) == []
+    monkeypatch.setattr(report, "MAX_CLASSES", 11)
+    monkeypatch.setattr(report, "MAX_OF_SUBTREE", 8)
+    named = [tree.node_names(x)[y] for x, y in report.subtrees(tree, present)]
+    # a has nine, so its children; d and g are too few for a picture.
+    assert named == ["b", "c"]
+    present[[0, 1, 2]] = False
+    assert report.subtrees(tree, present) == []
+    monkeypatch.setattr(report, "MAX_CLASSES", 8)
+    named = [tree.node_names(x)[y] for x, y in report.subtrees(tree, present)]
+    assert named == ["a"]
+    monkeypatch.setattr(report, "NUM_SUBTREES", 1)
+    assert len(report.subtrees(tree, np.ones(12, bool))) == 1
+
+
 def test_at_most_so_many_points(monkeypatch):
     monkeypatch.setattr(points, "MAX_POINTS", 20)
     embeddings = embeddings_of(90, 2)
@@ -247,6 +311,21 @@ def test_at_most_so_many_points(monkeypatch):
     x, y = data["planes"]["embedding"]["points"]
     np.testing.assert_allclose(np.column_stack([x, y]), embeddings[rows], atol=1e-3)
     assert data["labels"][1] == findings.dataset.labels[rows, 1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "level"),
+    [
+        ([[0, 0], [0, 1], [1, 2], [1, 3]], 0),
+        ([[0, 0], [0, 1], [0, 2], [1, 3]], 1),
+        ([[0, 0], [0, 0], [0, 0], [1, 1]], 1),
+        ([[0, -1], [0, -1], [1, 1], [-1, -1]], 1),
+        ([[-1, -1], [-1, -1]], 1),
+        ([[0], [0], [0]], 0),
+    ],
+)
+def test_maps_start_where_no_node_has_most_rows(labels, level):
+    assert points.telling_level(np.array(labels)) == level
 
 
 @pytest.mark.parametrize(
@@ -331,7 +410,8 @@ const choose = async (id, value) => {
   await pause(300);
   return shown();
 };
-const first = shown();
+const start = document.getElementById("level").value;
+const first = await choose("level", "0");
 Plotly.Fx.hover("plane-plot", [{ curveNumber: 0, pointNumber: 0 }]);
 await pause(300);
 const hovered = document.querySelector("#plane-plot .hoverlayer").textContent;
@@ -351,9 +431,11 @@ const before = confusions();
 await choose("confusion-level", "2");
 const space = document.getElementById("space-plot");
 return {
-  hovered, first, finest, pca, unmarked, told, before, after: confusions(),
+  start, hovered, first, finest, pca, unmarked, told, before, after: confusions(),
   space: space.hidden ? "static" : (space.data || []).flatMap((t) => t.z).length,
   still: !document.getElementById("space-static").hidden,
+  cut: [...document.querySelectorAll(".first")].map(
+    (table) => table.scrollWidth - table.parentElement.clientWidth),
   wide: document.documentElement.scrollWidth <= innerWidth,
 };
 """
@@ -370,6 +452,8 @@ def test_the_page_works_in_a_narrow_browser(hostile, tmp_path):
         findings.dataset.labels[findings.measured.rows],
     )
     assert first["points"] == finest["points"] == 30
+    # One node has 23 of 30 rows at level 0, another 16 at level 1.
+    assert found["start"] == "2"
     assert first["names"] == ["'quoted'", "&lt;/script&gt;&lt;b&gt;"]
     assert [name for name, _ in finest["legend"]] == finest["names"]
     colors = points.map_data(findings.dataset, measured, findings.embeddings)["levels"]
@@ -397,4 +481,6 @@ def test_the_page_works_in_a_narrow_browser(hostile, tmp_path):
     assert found["after"] == [False, False, True]
     assert found["space"] in (30, "static")
     assert found["still"] == (found["space"] == "static")
+    # Every column of the first table is in sight, that of the classifier the last.
+    assert len(found["cut"]) == 1 and found["cut"][0] <= 0
     assert found["wide"], "the page is wider than the window"

@@ -10,6 +10,7 @@ from experiments import evaluate, train
 from experiments.papers import PRESETS
 from hierjax import training
 
+LINEAR = "--experiment=rank_based/gm_notes/rbl_block_edge"
 SMALL = ["--num_steps=40", "--set=eval_every=20", "--num_devices=1"]
 
 
@@ -86,13 +87,13 @@ def test_list_prints_every_preset(run, capsys):
 )
 def test_mistakes_are_one_sentence(fails, tmp_path, arguments, words):
     workdir = tmp_path / "run"
-    fails(train, [f"--workdir={workdir}", *arguments], *words)
+    fails(train, [f"--workdir={workdir}", LINEAR, *arguments], *words)
     assert not (workdir / "metrics.jsonl").exists()
 
 
 def test_a_diverging_run_names_the_step(fails, tmp_path):
     # Every step multiplies the weights by about -1e4, until they overflow.
-    arguments = ["--learning_rate=100", "--set=weight_decay=100", *SMALL]
+    arguments = [LINEAR, "--learning_rate=100", "--set=weight_decay=100", *SMALL]
     fails(
         train,
         [f"--workdir={tmp_path}/w", *arguments],
@@ -156,7 +157,9 @@ def test_own_ragged_npz_from_flags_to_report(
     for picture in ("embeddings", "dendrograms", "class_distances", "training_curves"):
         assert (workdir / "report" / f"{picture}.png").stat().st_size > 5_000
     printed = capsys.readouterr().out
-    assert re.search(r"^level_2 +0\.\d+ +0\.\d+ \[.*\] +[01]\.\d+ \[", printed, re.M)
+    values = r"[01]\.\d+ +" * 3
+    assert re.search(rf"^level_2 +24 +{values}[01]\.\d+ \[", printed, re.M)
+    assert re.search(r"^level_2 +(equal|better|worse) [+-]\d", printed, re.M)
     assert "| knn/level_2 |" in (workdir / "report" / "report.md").read_text()
     page = (workdir / "report" / "index.html").read_text("utf-8")
     assert "animal / bird / owl" in page and "<code>rank_based" in page
@@ -196,13 +199,13 @@ def test_quadruplets_of_a_deeper_tree_are_rounded_to_whole_tuples(
     workdir = tmp_path / "run"
     arguments = ["--experiment=rank_based/npz/quadruplet", f"--data_path={path}"]
     assert run(train, *arguments, f"--workdir={workdir}", *SMALL) == 0
-    assert "batch_size 45: whole tuples of 5 rows" in capsys.readouterr().out
-    assert json.loads((workdir / "config.json").read_text())["batch_size"] == 45
+    assert "batch_size 60: whole tuples of 5 rows" in capsys.readouterr().out
+    assert json.loads((workdir / "config.json").read_text())["batch_size"] == 60
 
 
 def test_a_flagfile_reruns_a_run(run, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    arguments = ["--dataset=digits", "--set=embed_dim=5", "--seed=3", *SMALL]
+    arguments = [LINEAR, "--dataset=digits", "--set=embed_dim=5", "--seed=3", *SMALL]
     assert run(train, f"--workdir={first}", *arguments) == 0
     again = [f"--flagfile={first}/flags.txt", f"--workdir={second}"]
     assert run(train, *again) == 0
@@ -212,7 +215,7 @@ def test_a_flagfile_reruns_a_run(run, tmp_path):
 
 def test_a_workdir_keeps_its_run(run, fails, tmp_path):
     workdir = tmp_path / "run"
-    arguments = ["--dataset=digits", f"--workdir={workdir}", *SMALL]
+    arguments = [LINEAR, "--dataset=digits", f"--workdir={workdir}", *SMALL]
     assert run(train, *arguments) == 0
     kept = (workdir / "config.json").read_text()
     fails(train, [*arguments, "--seed=5"], "seed was 0 and is now 5")
@@ -230,7 +233,7 @@ def test_a_workdir_keeps_its_run(run, fails, tmp_path):
 def test_a_finished_run_is_given_more_steps(run, fails, tmp_path):
     def arguments(name, steps):
         settings = ("--dataset=digits", "--set=eval_every=4", f"--num_steps={steps}")
-        return (*settings, f"--workdir={tmp_path}/{name}", "--report=none")
+        return (LINEAR, *settings, f"--workdir={tmp_path}/{name}", "--report=none")
 
     assert run(train, *arguments("grown", 6)) == 0
     assert run(train, *arguments("grown", 12)) == 0
@@ -265,5 +268,6 @@ def test_init_measures_the_input(run, capsys, tmp_path):
     results = json.loads((workdir / "results.json").read_text())
     assert "learned" not in results
     text = capsys.readouterr().out
-    assert re.search(r"^right in test +blind guess +k-NN of input$", text, re.M)
-    assert re.search(r"^instrument +0\.\d+ +0\.\d+ \[", text, re.M)
+    assert re.search(r"^right in test +rows +blind guess.* input$", text, re.M)
+    assert re.search(r"^instrument +510( +0\.\d+){3}$", text, re.M)
+    assert "beside the input" not in text and "warning" not in text

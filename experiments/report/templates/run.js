@@ -40,7 +40,7 @@ function traces(level, plot, type) {
     groups.get(key).push(row);
   });
   const order = [...groups.keys()].sort((a, b) => (a < 0) - (b < 0) || a - b);
-  const many = data.names.length > 600;
+  const many = data.names.length > 600, inSpace = type === "scatter3d";
   return order.flatMap((key) => {
     const rows = groups.get(key);
     const wrong = (row) => markChoice.checked && data.labels[level][row] >= 0 &&
@@ -52,16 +52,16 @@ function traces(level, plot, type) {
       marker: {
         color: rows.map((row) => key < 0 ? color("--faint")
           : data.levels[level].colors[data.labels[level][row]]),
-        symbol: rows.map((row) => wrong(row) ? "x" : "circle"),
-        size: rows.map((row) => type === "scatter3d" ? (wrong(row) ? 4 : 5)
-          : (many ? 6 : 8)),
+        // In space a symbol is a letter of some font, and few fonts have that of "x".
+        symbol: rows.map((row) => !wrong(row) ? "circle" : inSpace ? "cross" : "x"),
+        size: rows.map((row) => inSpace ? (wrong(row) ? 6 : 5) : (many ? 6 : 8)),
         opacity: 0.85, line: { width: 0 },
       },
     };
     ["x", "y", "z"].slice(0, plot.points.length).forEach((axis, k) => {
       trace[axis] = rows.map((row) => plot.points[k][row]);
     });
-    if (type === "scatter3d" || (named < 0 && key >= 0)) return [trace];
+    if (inSpace || (named < 0 && key >= 0)) return [trace];
     // A dot of the family's own colour, whatever the first of its points is.
     const dot = { type, mode: "markers", name: trace.name, legendgroup: trace.legendgroup,
       showlegend: true, x: [null], y: [null], hoverinfo: "skip", marker: { size: 8,
