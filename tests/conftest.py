@@ -20,13 +20,29 @@ COMPILED_QUICKLY = (
     "tests/data/",
     "tests/experiments/",
     "tests/inference/",
+    "tests/losses/test_doctests.py",
     "tests/models/",
     "tests/objectives/",
     "tests/plotting/",
+    "tests/soak/",
     "tests/test_docs.py",
     "tests/test_level_masks.py",
     "tests/test_mixtures.py",
     "tests/test_notebooks.py",
+    *(
+        f"tests/training/test_{name}.py"
+        for name in (
+            "checkpoints",
+            "collapse",
+            "damaged_checkpoints",
+            "loop",
+            "probe",
+            "replay",
+            "resuming",
+            "selecting",
+            "stopping",
+        )
+    ),
 )
 
 

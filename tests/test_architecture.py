@@ -77,7 +77,7 @@ FLOORS = {
         {"augmentation", "feature_maps", "reading", "samplers", "splitting"},
         {"dataset"},
         {"loader"},
-        {"building", "inspection", "own", "sets", "transforms"},
+        {"building", "encoded", "inspection", "own", "sets", "transforms"},
         {"registry"},
     ),
 }
