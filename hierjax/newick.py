@@ -20,15 +20,18 @@ _MUST_QUOTE = re.compile(r"""[\s()\[\]:;,'"]""")
 # How sure programs are of a clade: 100, 0.98, 1e-3, 97.5/100.
 _SUPPORT = re.compile(r"\d*\.?\d+(e[+-]?\d+)?(/\d*\.?\d+(e[+-]?\d+)?)*", re.I)
 # Quotes count at the begin of a name only; possessive, so that nothing is tried twice.
+# A tree's name is short, or many a word "tree" would each look for its "=" to the end.
 _NEXUS_TREE = re.compile(
-    r"(?<=[;\s])u?tree\b[^=;]*="
+    r"(?<=[;\s])u?tree\b[^=;]{0,999}+="
     r"((?:(?<=[(),\s])'(?:[^']|'')*+'|\[[^\]]*+\]|[^;\[])*+;)",
     re.IGNORECASE,
 )
 _TRANSLATE = re.compile(
     r"(?<=[;\s])translate\b((?:(?<=[,\s])'(?:[^']|'')*+'|[^;])*+);", re.IGNORECASE
 )
-_TRANSLATED = re.compile(r"\s*(\S+)\s+('(?:[^']|'')*+'|[^,]+)\s*(?:,|$)")
+_TRANSLATED = re.compile(
+    r"(?:(?<=,)|^)\s*+(\S++)\s++('(?:[^']|'')*+'|[^,]++)\s*+(?:,|$)"
+)
 # What may stand before each token: ^ the start, n a name, l a branch length.
 _BEFORE = {
     "(": "^(,",

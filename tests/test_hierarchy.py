@@ -732,6 +732,17 @@ def test_newick_may_be_deep():
     assert Hierarchy.from_newick(tree.to_newick()) == tree
 
 
+def test_nexus_without_ends_takes_no_time():
+    start = time.process_time()
+    tree = Hierarchy.from_newick(
+        f"#NEXUS translate 1 owl,{'b' * 10**5}; tree t = (1,2);"
+    )
+    assert tree.class_names == ("owl", "2")
+    with pytest.raises(UserError, match="has no 'tree NAME"):
+        Hierarchy.from_newick(f"#NEXUS{' tree' * 10**5}")
+    assert time.process_time() - start < 5
+
+
 def test_a_tree_too_deep_is_refused_before_it_takes_time():
     start = time.process_time()
     for make in (

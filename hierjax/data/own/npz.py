@@ -98,7 +98,7 @@ def _as_labels(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
             f"{path}: labels must be integers or strings [N] or [N, L], {given}"
         )
     if labels.dtype.kind == "f":
-        whole = np.where(np.isnan(labels), -1, labels)
+        whole = np.where(np.isnan(labels), -1, labels.astype(np.float64))
         if not (np.abs(whole) < 2**53).all() or (whole != np.rint(whole)).any():
             raise UserError(
                 f"{path}: labels must be integers or strings; {given} with values that "
